@@ -1,0 +1,36 @@
+//! Embergate: an embeddings gateway that its users extend with WebAssembly.
+//!
+//! This file is the map, from the bottom of the stack to the top; a module may
+//! name only modules above it in this list. `docs/ARCHITECTURE.md` tells the
+//! same as a story, and `tests/tidy` keeps both true.
+
+// Leaves: what everybody talks about.
+pub mod document; // Document, Chunk, Span, and the way back to the original file
+pub mod model; // ModelName, Purpose, Embedding
+pub mod shutdown; // from a signal to a token that everybody watches
+pub mod telemetry; // logs and metrics
+pub mod units; // sizes and times as people write them
+
+// Parts: each does one job and knows no other part, except that plugins are
+// handed the tokenizer.
+pub mod analyzer; // text → sparse vector
+pub mod batcher; // queued texts → batches for whichever upstream has a free slot
+pub mod cache; // space and text → embedding
+pub mod tokenizer; // text → tokens, exactly or by estimate
+
+pub mod plugin; // WebAssembly components: load, lend, call, check
+pub mod store; // collections of points, embedded or in Qdrant
+pub mod upstream; // one server that embeds, over its own protocol
+
+// Flows: what the parts do together.
+pub mod embed; // texts → embeddings
+pub mod index; // files → points
+pub mod search; // a question → chunks
+
+// Edges: where people and programs come in.
+pub mod server; // the HTTP APIs
+
+pub mod config; // the file, the environment, the defaults
+
+pub mod app; // puts the parts together
+pub mod cli; // the commands

@@ -1,0 +1,3 @@
+//! The `embergate` command.
+
+fn main() {}

@@ -1,0 +1,238 @@
+//! WebAssembly components: loaded, checked against the contract, lent for one
+//! call at a time, and never trusted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+
+use crate::document::source_map::Patch;
+use crate::document::{Chunks, Document};
+use crate::model::{Embedding, ModelName, Purpose};
+use crate::tokenizer::Tokenizer;
+use crate::units::ByteSize;
+
+/// The `[plugins]` table: where plugins are, and the limits of those that set none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Every `NAME.wasm` in it is the plugin NAME. May be missing.
+    pub dir: PathBuf,
+    /// Where compiled code is kept; the user's cache folder when absent.
+    pub cache_dir: Option<PathBuf>,
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { dir: "plugins".into(), cache_dir: None, limits: Limits::default() }
+    }
+}
+
+/// What a call may use. In `[plugins.limits]` for all, in `[plugin.limits]` for one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Time for a call on texts of up to 64 KiB together.
+    #[serde(with = "humantime_serde")]
+    pub time: Duration,
+    /// More time for each further MiB.
+    #[serde(with = "humantime_serde")]
+    pub time_per_mib: Duration,
+    pub memory: ByteSize,
+    /// Bytes that one call may answer with.
+    pub output: ByteSize,
+    pub table_elements: u32,
+    /// Handles that a guest may hold.
+    pub handles: u32,
+    /// Lines that one call may write to the log.
+    pub log_lines: u32,
+    /// Instances of one plugin, at most.
+    pub instances: usize,
+    /// Calls after which an instance is retired.
+    pub uses: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(1),
+            time_per_mib: Duration::from_secs(2),
+            memory: ByteSize::mib(256),
+            output: ByteSize::mib(64),
+            table_elements: 100_000,
+            handles: 1_000,
+            log_lines: 64,
+            instances: 8,
+            uses: 10_000,
+        }
+    }
+}
+
+/// A `[[plugin]]` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginConfig {
+    pub name: String,
+    /// A file in `plugins.dir`, where it is not `NAME.wasm`.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// Handed to the plugin's `start`.
+    #[serde(default)]
+    pub config: toml::Table,
+    /// Such as `embed`.
+    #[serde(default)]
+    pub grants: Vec<String>,
+    /// The file's SHA-256, in hexadecimal.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    #[serde(default)]
+    pub limits: Option<Limits>,
+}
+
+/// What a call is about; the same for all its documents.
+#[derive(Clone)]
+pub struct Call {
+    pub model: ModelName,
+    pub purpose: Purpose,
+    /// Tokens for one chunk and its prefix; prompt and special tokens are taken off.
+    pub max_tokens: u32,
+    pub tokenizer: Arc<Tokenizer>,
+    /// BCP 47.
+    pub language: Option<String>,
+    /// Answers `embedder.embed-spans` for plugins that are granted it.
+    pub embedder: Option<Arc<dyn SpanEmbedder>>,
+}
+
+/// Embeds parts of documents for a plugin with the grant `embed`; runs no plugin.
+#[async_trait]
+pub trait SpanEmbedder: Send + Sync {
+    async fn embed(&self, model: &ModelName, texts: Vec<String>) -> Result<Vec<Embedding>, String>;
+}
+
+/// What a preprocessor wants done with one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    Keep,
+    /// Ascending, not overlapping, on character boundaries.
+    Patch(Vec<Patch>),
+    Replace(String),
+    Reject(String),
+}
+
+/// A preprocessor's checked answer for one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preprocessed {
+    pub edit: Edit,
+    pub media_type: Option<String>,
+    pub metadata: Vec<(String, String)>,
+}
+
+/// All plugins that are loaded, by name.
+pub struct Plugins {}
+
+/// One loaded plugin.
+pub struct Plugin {}
+
+/// What is known of a plugin, for people.
+#[derive(Clone, Debug)]
+pub struct PluginInfo {
+    pub name: String,
+    pub version: String,
+    pub about: String,
+    pub is_preprocessor: bool,
+    pub is_chunker: bool,
+    /// A path, or `bundled`.
+    pub source: String,
+    pub sha256: String,
+    pub grants: Vec<String>,
+    pub needs_embedder: bool,
+}
+
+/// Why a call brought nothing. A plugin that refuses gave an answer; one that
+/// traps has a bug; one that is stopped met a limit of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    #[error("there is no plugin `{name}`; there are: {known}")]
+    Unknown { name: String, known: String },
+    #[error("plugin `{plugin}` is no {role}")]
+    Role { plugin: String, role: &'static str },
+    #[error("cannot load plugin `{plugin}` from {source_name}: {reason}")]
+    Load { plugin: String, source_name: String, reason: String },
+    #[error("plugin `{plugin}` {version} refused: {message}")]
+    Refused { plugin: String, version: String, message: String },
+    #[error("plugin `{plugin}` {version} trapped in `{function}`: {reason}{stderr}")]
+    Trapped { plugin: String, version: String, function: &'static str, reason: String, stderr: String },
+    #[error("plugin `{plugin}` {version} was stopped in `{function}` after {after:?}: {limit}")]
+    Stopped { plugin: String, version: String, function: &'static str, after: Duration, limit: String },
+    #[error(
+        "plugin `{plugin}` {version} broke the contract in `{function}` on document `{document}`: {reason}"
+    )]
+    Contract { plugin: String, version: String, function: &'static str, document: String, reason: String },
+    #[error("plugin `{plugin}` has no instance free within {within:?}")]
+    Busy { plugin: String, within: Duration },
+}
+
+impl Plugins {
+    /// Loads the bundled plugins, those in `config.dir` over them, and those of `tables`.
+    ///
+    /// # Errors
+    /// The first plugin that cannot be loaded, with what its author or the operator can do.
+    pub async fn load(_config: &Config, _tables: &[PluginConfig]) -> Result<Self, PluginError> {
+        todo!()
+    }
+
+    /// Loads one file as a plugin of its name and checks it, as `plugin check` does.
+    pub async fn check(
+        _config: &Config,
+        _file: &std::path::Path,
+        _grants: &[String],
+    ) -> Result<PluginInfo, PluginError> {
+        todo!()
+    }
+
+    pub fn preprocessor(&self, _name: &str) -> Result<Arc<Plugin>, PluginError> {
+        todo!()
+    }
+
+    pub fn chunker(&self, _name: &str) -> Result<Arc<Plugin>, PluginError> {
+        todo!()
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<PluginInfo> {
+        todo!()
+    }
+}
+
+impl Plugin {
+    pub fn name(&self) -> &str {
+        todo!()
+    }
+
+    /// Changes when the component, its configuration or its grants change: 32 hexadecimal digits.
+    pub fn fingerprint(&self) -> &str {
+        todo!()
+    }
+
+    /// Runs `preprocessor.process` on `documents`; one checked answer for each, in order.
+    pub async fn process(
+        &self,
+        _call: &Call,
+        _documents: &[Document],
+    ) -> Result<Vec<Preprocessed>, PluginError> {
+        todo!()
+    }
+
+    /// Runs `chunker.split` on `documents`; for each, in order, its checked
+    /// chunks or the rule that they break.
+    pub async fn split(
+        &self,
+        _call: &Call,
+        _documents: &[Document],
+    ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
+        todo!()
+    }
+}

@@ -1,0 +1,1 @@
+//! From a signal to a token that everybody watches.

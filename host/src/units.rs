@@ -1,0 +1,3 @@
+//! Sizes as people write them: `512MiB`, `64 KiB`.
+
+pub use bytesize::ByteSize;

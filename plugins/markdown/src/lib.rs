@@ -1,0 +1,1 @@
+//! Cuts Markdown along its headings and blocks.

@@ -1,0 +1,1 @@
+//! Cuts text at the largest boundary that fits.

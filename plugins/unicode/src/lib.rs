@@ -1,0 +1,1 @@
+//! Normalises characters: composed forms, line ends, and no invisible marks.
