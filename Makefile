@@ -1,0 +1,35 @@
+# What people type. `make` builds; `make demo` shows; `make test` proves.
+
+CARGO ?= cargo
+BIN = target/release/embergate
+DOCS ?= examples/corpus
+
+.PHONY: all build plugins demo test bench lint clean help
+
+all: build
+
+help: ## Show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+build: plugins ## Build the plugins and the gateway, optimised, into target/release
+	$(CARGO) build --release --bin embergate
+
+plugins: ## Build the first-party plugins into target/plugins
+	plugins/build.sh
+
+demo: build ## Index examples/corpus, or DOCS=some/folder, and search it
+	BIN=$(BIN) examples/demo.sh $(DOCS)
+
+test: plugins ## Install what the tests need, and run them all
+	tests/run.sh
+
+bench: plugins ## Measure plugins and stores against plain code
+	$(CARGO) bench --bench plugin --bench store
+
+lint: plugins ## Check format, lints and documentation, with warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
