@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::model::{Embedding, ModelName, Purpose};
@@ -14,7 +14,7 @@ use crate::tokenizer::Tokenizer;
 use crate::upstream::{TextFault, UpstreamError};
 
 /// A `[[model]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// What clients ask for.
@@ -40,7 +40,7 @@ pub struct ModelConfig {
 }
 
 /// What is put before a text, by its purpose.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prompts {
     pub query: String,
@@ -48,7 +48,7 @@ pub struct Prompts {
 }
 
 /// The `[embed]` table: bounds of a request.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Texts in one request, at most.

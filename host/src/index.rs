@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::embed::Embedder;
 use crate::plugin::Plugins;
 use crate::store::{IndexState, Store};
 
 /// A `[[collection]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionConfig {
     pub name: String,
@@ -27,7 +27,7 @@ pub struct CollectionConfig {
 }
 
 /// Which plugins work on documents of one media type.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub media_type: String,
@@ -38,7 +38,7 @@ pub struct Rule {
 }
 
 /// The `[index]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Larger files are reported and left out.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::document::source_map::Patch;
 use crate::document::{Chunks, Document};
@@ -15,7 +15,7 @@ use crate::tokenizer::Tokenizer;
 use crate::units::ByteSize;
 
 /// The `[plugins]` table: where plugins are, and the limits of those that set none.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Every `NAME.wasm` in it is the plugin NAME. May be missing.
@@ -32,7 +32,7 @@ impl Default for Config {
 }
 
 /// What a call may use. In `[plugins.limits]` for all, in `[plugin.limits]` for one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Time for a call on texts of up to 64 KiB together.
@@ -72,7 +72,7 @@ impl Default for Limits {
 }
 
 /// A `[[plugin]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginConfig {
     pub name: String,
