@@ -12,7 +12,6 @@ mod plugin;
 mod progress;
 mod search;
 mod serve;
-mod signals;
 mod snippet;
 
 use std::path::PathBuf;
@@ -22,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::App;
 use crate::config::{Config, Folders, Loaded};
+use crate::telemetry::{self, LogError};
 use failure::Ending;
 use output::Output;
 
@@ -109,6 +109,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
     let folders = Folders::of_this_machine();
     let Loaded { config, file } = crate::config::load(arguments.global.config.as_deref(), &folders)?;
+    start_log(&config, &arguments.command, &output)?;
     let context = Context { config, file, folders, output };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
@@ -123,6 +124,15 @@ fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
     // What blocks a thread still (a file read, a call into the store) must not keep the process.
     runtime.shutdown_background();
     ending
+}
+
+/// `serve` logs as configured; the others say themselves what they do, and log what is amiss.
+fn start_log(config: &Config, command: &Command, output: &Output) -> Result<(), LogError> {
+    let mut log = config.log.clone();
+    if !matches!(command, Command::Serve(_)) {
+        log.filter = "warn".into();
+    }
+    telemetry::start_log(&log, output.log_colour)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub const EMBEDDED_MODEL: &str = "static-embed-en-256";
 pub struct Config {
     pub server: crate::server::Config,
     pub admin: crate::server::AdminConfig,
+    pub log: crate::telemetry::Config,
     pub embed: crate::embed::Config,
     pub cache: crate::cache::Config,
     pub batcher: crate::batcher::Config,
@@ -237,7 +238,10 @@ mod tests {
 
     #[test]
     fn a_key_like_no_other_lists_what_there_is() {
-        check("[admin]\nxyz = 1", &["2: unknown key `xyz` in [admin]: the keys there are `listen`"]);
+        check(
+            "[admin]\nxyz = 1",
+            &["2: unknown key `xyz` in [admin]: the keys there are `listen`, `max_connections`"],
+        );
     }
 
     #[test]
@@ -311,7 +315,9 @@ mod tests {
             &format!(
                 "{OLLAMA}[[model]]\nname = \"m\"\nupstreams = [\"a\"]\n[[collection]]\nname = \"c\"\nmodel = \"n\""
             ),
-            &["10: collection `c` names the model `n`, and there is no [[model]] of that name: there are: m"],
+            &[
+                "10: collection `c` names the model `n`, and there is no [[model]] of that name: there are: m, static-embed-en-256",
+            ],
         );
     }
 

@@ -13,6 +13,7 @@ use crate::plugin::PluginError;
 use crate::search::SearchError;
 use crate::server::ServerError;
 use crate::store::StoreError;
+use crate::telemetry::LogError;
 use crate::upstream::UpstreamError;
 
 /// How a command that did not fail as a whole ended.
@@ -94,7 +95,7 @@ fn causes(error: &anyhow::Error, message: &str) -> Vec<String> {
 }
 
 fn blame(error: &anyhow::Error) -> Blame {
-    if error.is::<Usage>() || error.is::<ConfigError>() {
+    if error.is::<Usage>() || error.is::<ConfigError>() || error.is::<LogError>() {
         return Blame::Input;
     }
     if let Some(AppError::Setup(_) | AppError::PluginUse { .. }) = error.downcast_ref() {

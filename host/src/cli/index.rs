@@ -8,8 +8,10 @@ use serde_json::json;
 
 use super::failure::Usage;
 use super::progress::Progress;
-use super::{Context, Ending, signals};
+use super::{Context, Ending};
+use crate::config::EMBEDDED_MODEL;
 use crate::index::{CollectionConfig, IndexRequest, Summary};
+use crate::shutdown::Signals;
 use crate::store::{Collection, Store};
 
 /// Bring a collection to the state of files and folders: what changed is embedded, what vanished is removed.
@@ -38,6 +40,7 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let signals = Signals::spawn()?;
         let app = context.start().await?;
         let (store, state) = app.open_store().await?;
         let collection = self.chosen(context, store.as_ref()).await?;
@@ -47,10 +50,11 @@ impl Index {
         let request = IndexRequest { paths: self.paths, collection };
         let name = request.collection.name.clone();
         let mut watcher = |event| progress.tell(&event);
+        let stop = signals.token();
         let run = indexer.run(request, &mut watcher);
         let summary = tokio::select! {
             summary = run => Some(summary),
-            () = signals::asked_to_stop() => None,
+            () = stop.cancelled() => None,
         };
         progress.end()?;
         let Some(summary) = summary.transpose()? else {
@@ -83,8 +87,8 @@ impl Index {
 
     fn new_model(&self, context: &Context) -> Result<String, Usage> {
         let names: Vec<&str> = context.config.models.iter().map(|model| model.name.as_str()).collect();
-        let chosen = self.model.as_deref().or(names.first().copied()).unwrap_or_default();
-        if names.contains(&chosen) {
+        let chosen = self.model.as_deref().or(names.first().copied()).unwrap_or(EMBEDDED_MODEL);
+        if names.contains(&chosen) || chosen == EMBEDDED_MODEL {
             return Ok(chosen.to_owned());
         }
         Err(Usage {

@@ -14,6 +14,8 @@ pub(super) struct Output {
     pub(super) quiet: bool,
     /// Whether stdout shows colour.
     colour: bool,
+    /// Whether the log on stderr shows colour.
+    pub(super) log_colour: bool,
     /// Whether stderr is a terminal: then long work draws a bar there.
     pub(super) bars: bool,
 }
@@ -21,7 +23,14 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(json: bool, quiet: bool) -> Self {
         let stderr = io::stderr().is_terminal();
-        Self { json, quiet, colour: !json && wants_colour(), bars: stderr && !json && !quiet }
+        let painting = wants_colour();
+        Self {
+            json,
+            quiet,
+            colour: !json && painting && io::stdout().is_terminal(),
+            log_colour: painting && stderr,
+            bars: stderr && !json && !quiet,
+        }
     }
 
     /// Writes a line of the result.
@@ -77,5 +86,5 @@ impl Output {
 fn wants_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stdout().is_terminal() && !is_set("NO_COLOR") && !dumb
+    !is_set("NO_COLOR") && !dumb
 }

@@ -2,9 +2,9 @@
 
 use clap::Args;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-use super::{Context, Ending, signals};
+use super::{Context, Ending};
+use crate::shutdown::Signals;
 
 /// Serve the HTTP APIs until SIGINT or SIGTERM, then answer what is under way and end.
 #[derive(Debug, Args)]
@@ -13,18 +13,13 @@ pub(super) struct Serve {}
 
 impl Serve {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let signals = Signals::spawn()?;
         let app = context.start().await?;
         let server = app.bind().await?;
         let (api, admin) = server.addresses();
         let model = app.config.models.first().map_or("", |model| model.name.as_str());
         announce(context, &format!("http://{api}"), &format!("http://{admin}"), model)?;
-        let stop = CancellationToken::new();
-        let watch = async {
-            signals::asked_to_stop().await;
-            context.output.remark("stopping: what is under way is answered first");
-            stop.cancel();
-        };
-        tokio::join!(watch, server.run(stop.clone()));
+        server.run(signals.token()).await;
         app.stop().await;
         Ok(Ending::Done)
     }

@@ -42,6 +42,16 @@ impl Faults {
         let limits = &plugins.limits;
         let bounds = [
             ("server.max_body", server.max_body.as_u64()),
+            ("server.max_bodies", server.max_bodies.as_u64()),
+            ("server.body_timeout", server.body_timeout.as_nanos() as u64),
+            ("server.max_head", server.max_head.as_u64()),
+            ("server.head_timeout", server.head_timeout.as_nanos() as u64),
+            ("server.max_connections", server.max_connections as u64),
+            ("server.max_streams", server.max_streams.into()),
+            ("server.timeout", server.timeout.as_nanos() as u64),
+            ("server.max_timeout", server.max_timeout.as_nanos() as u64),
+            ("server.ready_timeout", server.ready_timeout.as_nanos() as u64),
+            ("admin.max_connections", config.admin.max_connections as u64),
             ("embed.max_texts", embed.max_texts as u64),
             ("embed.timeout", embed.timeout.as_nanos() as u64),
             ("batcher.max_texts", batcher.max_texts as u64),
@@ -205,9 +215,8 @@ impl Faults {
     fn collections(&mut self, config: &Config) {
         self.unique("collection", config.collections.iter().map(|collection| collection.name.as_str()));
         let mut models: BTreeSet<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
-        if models.is_empty() {
-            models.insert(super::EMBEDDED_MODEL);
-        }
+        // It is served beside those of the configuration.
+        models.insert(super::EMBEDDED_MODEL);
         for (at, collection) in config.collections.iter().enumerate() {
             let name = &collection.name;
             if !models.contains(collection.model.as_str()) {

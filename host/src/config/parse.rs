@@ -389,9 +389,18 @@ mod tests {
     #[test]
     fn the_full_example_has_every_key() {
         check_explained("", "zzz = 1");
-        for table in
-            ["server", "admin", "embed", "cache", "batcher", "plugins", "plugins.limits", "store", "index"]
-        {
+        for table in [
+            "server",
+            "admin",
+            "log",
+            "embed",
+            "cache",
+            "batcher",
+            "plugins",
+            "plugins.limits",
+            "store",
+            "index",
+        ] {
             check_explained(table, &format!("[{table}]\nzzz = 1"));
         }
         check_explained("upstream", "[[upstream]]\nzzz = 1");
