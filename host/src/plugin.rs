@@ -176,6 +176,11 @@ pub enum PluginError {
 }
 
 impl Plugins {
+    /// No plugins at all.
+    pub fn none() -> Self {
+        Self {}
+    }
+
     /// Loads the bundled plugins, those in `config.dir` over them, and those of `tables`.
     ///
     /// # Errors
