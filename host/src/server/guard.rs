@@ -108,10 +108,15 @@ fn is_allowed_host(host: &str, allowed: &[String]) -> bool {
             .is_some_and(|at| name.as_bytes()[at..].eq_ignore_ascii_case(suffix.as_bytes()))
     };
     is_address(name)
-        || (!name.is_empty() && !name.contains('.'))
+        || is_single_label(name)
         || ends(".localhost")
         || ends(".internal")
         || allowed.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(name))
+}
+
+/// Whether `name` is such as `embergate` in a network of containers.
+fn is_single_label(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn is_allowed_origin(origin: &str, host: Option<&str>, allowed: &[String]) -> bool {
