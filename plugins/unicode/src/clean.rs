@@ -83,6 +83,7 @@ impl<'t> Cleaner<'t> {
         let rest = &self.text.as_bytes()[self.at..];
         let n_plain = rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
         if n_plain != 0 {
+            self.begin_segment(self.at);
             self.at += n_plain;
             let last = char::from(rest[n_plain - 1]);
             self.begin_segment(self.at - 1);
@@ -264,4 +265,230 @@ fn common_prefix(a: &str, b: &str) -> usize {
 
 fn common_suffix(a: &str, b: &str) -> usize {
     a.chars().rev().zip(b.chars().rev()).take_while(|(a, b)| a == b).map(|(char, _)| char.len_utf8()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NFC: Options = Options { nfkc: false };
+    const NFKC: Options = Options { nfkc: true };
+
+    fn apply(text: &str, patches: &[Patch]) -> String {
+        let mut applied = String::new();
+        let mut from = 0;
+        for patch in patches {
+            assert!(from <= patch.start && patch.start <= patch.end, "{patches:?}");
+            assert!(text.get(patch.start..patch.end) != Some(&patch.text), "no effect: {patch:?}");
+            applied.push_str(&text[from..patch.start]);
+            applied.push_str(&patch.text);
+            from = patch.end;
+        }
+        applied + &text[from..]
+    }
+
+    fn cleaned(text: &str, options: Options) -> String {
+        apply(text, &clean(text, options).patches)
+    }
+
+    /// The same by another way: over the whole text, one rule after the other, with no segments.
+    fn reference(text: &str, options: Options) -> String {
+        let text = text.replace("\r\n", "\n");
+        let mapped: Vec<char> = text
+            .chars()
+            .filter_map(|char| match fate(char) {
+                Fate::Stays => Some(char),
+                Fate::Becomes(char) => Some(char),
+                Fate::Goes => None,
+            })
+            .collect();
+        let mut kept = String::new();
+        let mut at = 0;
+        while at < mapped.len() {
+            let run = mapped[at..].iter().take_while(|char| matches!(char, '\u{AD}' | '\n')).count();
+            let newlines = mapped[at..at + run].iter().filter(|char| **char == '\n').count();
+            let before =
+                decomposed(&kept, options).chars().rev().find(|char| *char == '\n' || !is_transparent(*char));
+            let after =
+                mapped.get(at + run).and_then(|char| decomposed(&char.to_string(), options).chars().next());
+            let joins = mapped[at] == SOFT_HYPHEN
+                && newlines <= 1
+                && before.is_some_and(char::is_alphabetic)
+                && after.is_some_and(|char| char.is_alphabetic() && !is_combining_mark(char));
+            if joins {
+                at += run;
+            } else {
+                kept.push(mapped[at]);
+                at += 1;
+            }
+        }
+        if options.nfkc { kept.nfkc().collect() } else { kept.nfc().collect() }
+    }
+
+    fn is_transparent(char: char) -> bool {
+        char == SOFT_HYPHEN || is_combining_mark(char) && !char.is_alphabetic()
+    }
+
+    fn decomposed(text: &str, options: Options) -> String {
+        if options.nfkc { text.nfkd().collect() } else { text.to_owned() }
+    }
+
+    #[track_caller]
+    fn check(text: &str, want: &str) {
+        assert_eq!(cleaned(text, NFC), want);
+        assert_eq!(cleaned(want, NFC), want, "not the same when cleaned again");
+    }
+
+    #[track_caller]
+    fn check_nfkc(text: &str, want: &str) {
+        assert_eq!(cleaned(text, NFKC), want);
+    }
+
+    #[track_caller]
+    fn check_kept(text: &str) {
+        assert_eq!(clean(text, NFC), Cleaned::default());
+    }
+
+    #[test]
+    fn clean_text_is_kept() {
+        check_kept("");
+        check_kept("plain\tASCII\n");
+        check_kept("Iğdır'da çay, 東京 한국어 हिन्दी ไทย עברית");
+    }
+
+    #[test]
+    fn decomposed_letters_are_composed() {
+        check("e\u{301}", "é");
+        check("DI\u{307}YARBAKIR", "DİYARBAKIR");
+        check("\u{1112}\u{1161}\u{11AB}", "한");
+    }
+
+    #[test]
+    fn a_turkish_i_with_a_dot_above_has_no_composed_form() {
+        check_kept("i\u{307}");
+    }
+
+    #[test]
+    fn marks_come_in_canonical_order() {
+        check("q\u{307}\u{323}", "q\u{323}\u{307}");
+    }
+
+    #[test]
+    fn a_patch_is_no_larger_than_what_changes() {
+        let patches = clean("cafe\u{301} au lait\u{200B}!", NFC).patches;
+        assert_eq!(
+            patches,
+            [Patch { start: 3, end: 6, text: "é".into() }, Patch { start: 14, end: 17, text: String::new() },]
+        );
+    }
+
+    #[test]
+    fn line_ends_become_lf() {
+        check("a\r\nb\rc\u{85}d\u{2028}e\u{2029}f\u{B}g\u{C}h\r\r\n", "a\nb\nc\nd\ne\nf\ng\nh\n\n");
+    }
+
+    #[test]
+    fn invisible_characters_and_controls_go() {
+        check("\u{FEFF}a\u{200B}b\u{2060}c\u{180E}d\0e\u{1B}f\u{9F}g\u{7F}", "abcdefg");
+    }
+
+    #[test]
+    fn a_removed_character_does_not_part_letter_and_accent() {
+        check("e\u{200B}\u{301}", "é");
+    }
+
+    #[test]
+    fn a_no_break_space_becomes_a_space() {
+        check("100\u{A0}km", "100 km");
+    }
+
+    #[test]
+    fn joiners_stay() {
+        check_kept("👨\u{200D}👩\u{200D}👧 می\u{200C}خواهم क्\u{200D}ष");
+    }
+
+    #[test]
+    fn direction_controls_go_and_are_counted() {
+        let cleaned = clean("a\u{202E}b\u{2066}c\u{200F}\u{61C}", NFC);
+        assert_eq!(
+            (apply("a\u{202E}b\u{2066}c\u{200F}\u{61C}", &cleaned.patches), cleaned.n_bidi_controls),
+            ("abc".into(), 4)
+        );
+    }
+
+    #[test]
+    fn a_direction_control_beside_a_soft_hyphen_is_counted_too() {
+        assert_eq!(clean("a\u{AD}\u{200E}b", NFC).n_bidi_controls, 1);
+        assert_eq!(clean("1\u{AD}\u{200E}b", NFC).n_bidi_controls, 1);
+    }
+
+    #[test]
+    fn a_soft_hyphen_between_letters_goes() {
+        check("Donau\u{AD}dampf\u{AD}schiff", "Donaudampfschiff");
+    }
+
+    #[test]
+    fn a_word_hyphenated_over_a_line_end_is_joined() {
+        check("Donau\u{AD}\ndampf", "Donaudampf");
+        check("Donau\u{AD}\r\ndampf", "Donaudampf");
+    }
+
+    #[test]
+    fn a_soft_hyphen_anywhere_else_stays() {
+        check_kept("10\u{AD}20 a\u{AD} b \u{AD}c d\u{AD}\n\ne f\u{AD}");
+    }
+
+    #[test]
+    fn compatibility_forms_fold_only_on_request() {
+        check_kept("ﬁ ① ² Ａ");
+        check_nfkc("ﬁ ① ² Ａ", "fi 1 2 A");
+    }
+
+    #[test]
+    fn long_adversaries_take_linear_time() {
+        // A quadratic way would take minutes.
+        let marks = "a".to_owned() + &"\u{301}\u{323}".repeat(50_000);
+        let hyphens = "a".to_owned() + &"\u{AD}".repeat(100_000) + "1";
+        let hidden = "a".to_owned() + &"\u{AD}\u{200B}".repeat(100_000) + "1";
+        for text in [marks, hyphens, hidden, "İ".repeat(500_000), "I\u{307}".repeat(200_000)] {
+            let once = cleaned(&text, NFC);
+            assert_eq!(cleaned(&once, NFC), once);
+        }
+    }
+
+    /// Characters whose company matters.
+    fn tricky() -> impl Strategy<Value = String> {
+        let chars = prop::sample::select(
+            "ab1 \n\r\t\u{AD}\u{AD}\u{200B}\u{FEFF}\u{202E}\u{A0}\u{85}\u{2028}\0\u{301}\u{307}\u{323}\u{338}\u{345}\
+             e=Iiı\u{1100}\u{1161}\u{11A8}가\u{958}\u{93C}क\u{9C7}\u{9BE}\u{FF9E}ﬁ①℡ﾊ\u{FB1D}\u{2126}\u{344}\u{200D}👩½ª㏀İαᾳ´"
+                .chars()
+                .collect::<Vec<_>>(),
+        );
+        prop::collection::vec(chars, 0..24).prop_map(|chars| chars.into_iter().collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn patches_give_what_the_whole_text_gives(text in prop_oneof![tricky(), any::<String>()], nfkc: bool) {
+            let options = Options { nfkc };
+            prop_assert_eq!(cleaned(&text, options), reference(&text, options));
+        }
+
+        #[test]
+        fn cleaning_twice_changes_nothing_more(text in prop_oneof![tricky(), any::<String>()], nfkc: bool) {
+            let options = Options { nfkc };
+            let once = cleaned(&text, options);
+            prop_assert_eq!(clean(&once, options).patches, []);
+        }
+
+        #[test]
+        fn lines_are_cleaned_alike_alone_and_together(a in tricky(), b in tricky()) {
+            let together = cleaned(&format!("{a}.\n{b}"), NFC);
+            prop_assert_eq!(together, format!("{}\n{}", cleaned(&format!("{a}."), NFC), cleaned(&b, NFC)));
+        }
+    }
 }
