@@ -58,7 +58,9 @@ pub fn sections(blocks: &Blocks) -> (Vec<Section>, Vec<Span>) {
                 has_body: to > from + usize::from(is_heading(from)),
             };
             match sections.last_mut() {
-                Some(last) if !last.has_body && section.path.starts_with(&last.path) && to == next => {
+                Some(last)
+                    if !last.has_body && section.path.starts_with(&last.path) && last.blocks.1 == from =>
+                {
                     last.append(section);
                 }
                 _ => sections.push(section),

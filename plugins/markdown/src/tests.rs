@@ -76,51 +76,51 @@ fn check_clusters(text: &str, answer: &Answer, host: &Host<'_>) {
     }
 }
 
-/// The headings above each line, found without a Markdown parser: `#` at the
-/// start of a line that is in no fence.
-fn reference_paths(text: &str) -> Vec<(usize, Vec<String>)> {
-    let (mut paths, mut above, mut at, mut is_fenced) = (Vec::new(), Vec::<(usize, String)>::new(), 0, false);
+/// A line and the headings above it, its own included: where each begins, and its text.
+struct Line<'t> {
+    at: usize,
+    text: &'t str,
+    is_heading: bool,
+    path: Vec<(usize, &'t str)>,
+}
+
+/// Found without a Markdown parser: `#` at the start of a line that is in no fence.
+fn reference_walk(text: &str) -> Vec<Line<'_>> {
+    let (mut lines, mut at, mut is_fenced) = (Vec::new(), 0, false);
+    let mut above: Vec<(usize, usize, &str)> = Vec::new();
     for line in text.split_inclusive('\n') {
         if line.starts_with("```") {
             is_fenced = !is_fenced;
         }
         let level = line.bytes().take_while(|&b| b == b'#').count();
-        if !is_fenced && (1..=6).contains(&level) && line[level..].starts_with(' ') {
-            above.retain(|(other, _)| *other < level);
-            above.push((level, line[level..].trim().to_owned()));
+        let is_heading = !is_fenced && (1..=6).contains(&level) && line[level..].starts_with(' ');
+        if is_heading {
+            above.retain(|(other, ..)| *other < level);
+            above.push((level, at, line[level..].trim()));
         }
-        paths.push((at, above.iter().map(|(_, heading)| heading.clone()).collect()));
+        let path = above.iter().map(|&(_, at, heading)| (at, heading)).collect();
+        lines.push(Line { at, text: line.trim(), is_heading, path });
         at += line.len();
     }
-    paths
+    lines
 }
 
-/// A chunk's path stands above all its text but headings, and no deeper one does.
+/// A chunk's path is what all its lines share; headings that lead to its first text count as that text.
 #[track_caller]
 fn check_paths(text: &str, answer: &Answer) {
-    let reference = reference_paths(text);
+    let walk = reference_walk(text);
     for Chunk { span, headings, .. } in &answer.chunks {
-        let from = reference.partition_point(|(at, _)| *at <= span.start) - 1;
-        let to = reference.partition_point(|(at, _)| *at < span.end);
-        let bodies: Vec<&Vec<String>> = reference[from..to]
+        let from = walk.partition_point(|line| line.at <= span.start) - 1;
+        let to = walk.partition_point(|line| line.at < span.end);
+        let lines: Vec<&Line<'_>> = walk[from..to].iter().filter(|line| !line.text.is_empty()).collect();
+        let Some(first) = lines.iter().find(|line| !line.is_heading).map(|line| &line.path) else { continue };
+        let n_shared = lines
             .iter()
-            .filter(|(at, path)| {
-                let line = text[*at..].lines().next().unwrap_or_default();
-                let is_heading = path.last().is_some_and(|last| line.trim_start_matches('#').trim() == last);
-                !line.trim().is_empty() && !(line.starts_with('#') && is_heading)
-            })
-            .map(|(_, path)| path)
-            .collect();
-        let Some(first) = bodies.first() else { continue };
-        let n_shared = bodies
-            .iter()
-            .map(|path| path.iter().zip(*first).take_while(|(a, b)| a == b).count())
-            .min()
-            .unwrap_or(0);
-        assert!(first.starts_with(headings), "{headings:?} is not above all of {:?}", span.of(text));
-        assert!(headings.len() <= n_shared, "{headings:?} is too deep for {:?}", span.of(text));
-        let is_one_section = bodies.iter().all(|path| path == first);
-        assert!(!is_one_section || headings.len() == n_shared, "{headings:?} for {:?}", span.of(text));
+            .filter(|line| !(line.is_heading && first.iter().any(|(at, _)| *at == line.at)))
+            .map(|line| line.path.iter().zip(first).take_while(|(a, b)| a == b).count())
+            .min();
+        let want: Vec<&str> = first.iter().take(n_shared.unwrap_or(0)).map(|(_, heading)| *heading).collect();
+        assert_eq!(*headings, want, "for {:?}", span.of(text));
     }
 }
 
