@@ -107,7 +107,9 @@ fn blame(error: &anyhow::Error) -> Blame {
     if let Some(IndexError::Path { .. }) = error.downcast_ref() {
         return Blame::Input;
     }
-    if let Some(SearchError::EmptyQuestion) = error.downcast_ref() {
+    if let Some(SearchError::EmptyQuestion | SearchError::Limit { .. } | SearchError::SpaceChanged { .. }) =
+        error.downcast_ref()
+    {
         return Blame::Input;
     }
     if let Some(error) = embed_error(error) {
@@ -154,12 +156,18 @@ fn blame_of_upstream(error: &UpstreamError) -> Blame {
 
 fn blame_of_store(error: &StoreError) -> Blame {
     match error {
-        StoreError::Open { .. } | StoreError::Failed(_) => Blame::Circumstances,
+        StoreError::Open { .. } | StoreError::Damaged { .. } | StoreError::Failed(_) => Blame::Circumstances,
         StoreError::NoCollection { .. }
         | StoreError::Mismatch { .. }
         | StoreError::Locked { .. }
         | StoreError::Name { .. }
-        | StoreError::Dimensions { .. } => Blame::Input,
+        | StoreError::Dimensions { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::NoUrl
+        | StoreError::Unreachable { .. }
+        | StoreError::NotOurs { .. }
+        | StoreError::Filter { .. } => Blame::Input,
     }
 }
 

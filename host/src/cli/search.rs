@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::output::Output;
 use super::snippet::Snippet;
 use super::{Context, Ending};
-use crate::search::{Found, Ranking, SearchRequest};
+use crate::search::{Found, Ranking, SearchAnswer, SearchRequest};
 use crate::store::Payload;
 
 /// Results in an answer, at most.
@@ -72,9 +72,12 @@ impl Search {
             ranking: self.ranking.into(),
             filter: None,
         };
-        let found = app.searcher(store).search(request).await?;
+        let SearchAnswer { found, notices } = app.searcher(store).search(request).await?;
+        for notice in &notices {
+            context.output.remark(&format!("note: {notice}"));
+        }
         if context.output.json {
-            context.output.json(&self.document(&found))?;
+            context.output.json(&self.document(&found, &notices))?;
         } else {
             self.print(&context.output, &found)?;
         }
@@ -82,12 +85,13 @@ impl Search {
         Ok(Ending::Done)
     }
 
-    fn document(&self, found: &[Found]) -> Value {
+    fn document(&self, found: &[Found], notices: &[String]) -> Value {
         let results: Vec<Value> = found.iter().enumerate().map(|(at, found)| result(at + 1, found)).collect();
         json!({
             "collection": self.collection,
             "question": self.question,
             "ranking": self.ranking.word(),
+            "notices": notices,
             "results": results,
         })
     }

@@ -65,6 +65,7 @@ impl Faults {
             ("plugins.limits.handles", limits.handles.into()),
             ("plugins.limits.instances", limits.instances as u64),
             ("plugins.limits.uses", limits.uses.into()),
+            ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
             ("index.max_file", index.max_file.as_u64()),
         ];
