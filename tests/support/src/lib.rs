@@ -1,3 +1,3 @@
 //! What the tests of several suites use.
 
-pub mod binary;
+pub mod qdrant;
