@@ -100,9 +100,7 @@ async fn land(engine: &Engine, lead: Lead, reply: Reply<Senders>, n_tokens: u32,
     let outcome: Outcome = match reply {
         Ok(Ok(Ok(embedding))) => Ok(Entry { embedding, n_tokens, truncated }),
         Ok(Ok(Err(fault))) => Err(Failure::Text(fault)),
-        Ok(Err(failed)) if failed.alone => {
-            Err(Failure::Text(TextFault::Refused(failed.error.to_string())))
-        }
+        Ok(Err(failed)) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
         Ok(Err(failed)) => Err(Failure::Upstream(failed.error)),
         Err(_) => Err(Failure::lost()),
     };

@@ -176,8 +176,12 @@ fn class_of(status: StatusCode, message: &str) -> Class {
         let names_a_model = says("model") && (says("not found") || says("not exist"));
         return if names_a_model { Class::NoModel } else { Class::NoSuchPath };
     }
-    let crashed = ["do embedding request", "EOF", "connection refused", "connection reset", "unexpected server status"];
-    if status.is_server_error() || status == StatusCode::FAILED_DEPENDENCY || crashed.iter().any(|part| says(part)) {
+    let crashed =
+        ["do embedding request", "EOF", "connection refused", "connection reset", "unexpected server status"];
+    if status.is_server_error()
+        || status == StatusCode::FAILED_DEPENDENCY
+        || crashed.iter().any(|part| says(part))
+    {
         return Class::Fault;
     }
     Class::Refused
@@ -257,7 +261,8 @@ fn authorization(config: &Config) -> Result<HeaderMap, String> {
     let Some(path) = &config.api_key_file else {
         return Ok(headers);
     };
-    let told = |reason: String| format!("upstream `{}`: `api_key_file` {}: {reason}", config.name, path.display());
+    let told =
+        |reason: String| format!("upstream `{}`: `api_key_file` {}: {reason}", config.name, path.display());
     let key = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
         .map_err(|_| told("the key has characters that no header can carry".to_owned()))?;
