@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 pub(crate) const MODEL: &str = "sim-embed";
 pub(crate) const DIMENSIONS: usize = 8;
+/// Of one call: long enough for a busy machine, though one test waits for it to pass.
+const TIMEOUT: &str = "2s";
 
 /// Serves [`MODEL`] from the upstreams at `urls`.
 pub(crate) fn embedder(kind: &str, urls: &[String]) -> Arc<Embedder> {
@@ -25,7 +27,8 @@ pub(crate) fn embedder_with(
     batcher: embergate::batcher::Config,
 ) -> Result<Arc<Embedder>, SetupError> {
     let upstreams = urls.iter().enumerate().map(|(number, url)| {
-        let table = format!("name = \"up-{number}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntimeout = \"5s\"");
+        let table =
+            format!("name = \"up-{number}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntimeout = \"{TIMEOUT}\"");
         toml::from_str(&table).unwrap()
     });
     let names: Vec<String> = (0..urls.len()).map(|number| format!("up-{number}")).collect();

@@ -87,6 +87,16 @@ async fn an_upstream_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_never_answers() {
+    let sim = OllamaSim::start(&[(MODEL, DIMENSIONS)]).await;
+    let embedder = embedder("ollama", &[sim.url()]);
+    sim.fail_next([Fault::Hang]);
+    let error = embedder.embed(request(&["kelp"])).await.unwrap_err();
+    assert_eq!(class(&error), "timeout", "{error}");
+    assert_right(&["kelp"], embedder.embed(request(&["kelp"])).await);
+}
+
+#[tokio::test]
 async fn an_upstream_that_lacks_the_model() {
     for kind in ["ollama", "openai"] {
         let sim = OllamaSim::start(&[("another", DIMENSIONS)]).await;

@@ -1,8 +1,12 @@
 //! Several upstreams, one of which misbehaves; several callers, one of which leaves.
 
+use std::time::Duration;
+
 use embergate::batcher;
 use embergate::embed::EmbedError;
+use embergate::model::{ModelName, Purpose};
 use embergate_test_support::ollama::{Fault, OllamaSim};
+use tokio::time::Instant;
 
 use crate::bench::{DIMENSIONS, MODEL, assert_right, embedder, embedder_with, request};
 
@@ -51,6 +55,21 @@ async fn an_upstream_with_another_model_of_the_name_gets_no_texts() {
 }
 
 #[tokio::test]
+async fn a_space_follows_the_model_and_its_engine_and_nothing_else() {
+    let model = ModelName::new(MODEL).unwrap();
+    let space = async |digest: &str, version: &str| {
+        let sim = OllamaSim::start(&[(MODEL, DIMENSIONS)]).await;
+        sim.set_digest(MODEL, digest);
+        sim.set_version(version);
+        embedder("ollama", &[sim.url()]).space(&model, Purpose::Document, false).await.unwrap()
+    };
+    let first = space("aa", "0.34.2").await;
+    assert_eq!(space("aa", "0.34.3").await, first, "another port and a patch release");
+    assert_ne!(space("bb", "0.34.2").await, first);
+    assert_ne!(space("aa", "0.24.0").await, first);
+}
+
+#[tokio::test]
 async fn a_text_that_crashes_runners_is_named() {
     let (one, other) = sims().await;
     for sim in [&one, &other] {
@@ -91,6 +110,41 @@ async fn one_flight_serves_all_who_ask_and_outlives_the_first() {
     assert!(first.await.unwrap_err().is_cancelled());
     held.release();
     assert_right(&["kelp"], second.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_request_that_gave_up_takes_its_calls_back() {
+    let sim = OllamaSim::start(&[(MODEL, DIMENSIONS)]).await;
+    let embedder = embedder("ollama", &[sim.url()]);
+    let held = sim.hold();
+    let asked = tokio::spawn({
+        let embedder = embedder.clone();
+        async move { embedder.embed(request(&texts(100))).await }
+    });
+    held.until_waiting(2).await;
+    asked.abort();
+    let gone = held.until_waiting(0);
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the calls were dropped");
+    held.release();
+    assert_right(&texts(100), embedder.embed(request(&texts(100))).await);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_request_and_not_those_who_share_its_flight() {
+    let sim = OllamaSim::start(&[(MODEL, DIMENSIONS)]).await;
+    let embedder = embedder("ollama", &[sim.url()]);
+    let held = sim.hold();
+    let patient = tokio::spawn({
+        let embedder = embedder.clone();
+        async move { embedder.embed(request(&["kelp"])).await }
+    });
+    held.until_waiting(1).await;
+    let mut hasty = request(&["kelp"]);
+    hasty.deadline = Instant::now() + Duration::from_millis(20);
+    assert!(matches!(embedder.embed(hasty).await, Err(EmbedError::Deadline(_))));
+    held.release();
+    assert_right(&["kelp"], patient.await.unwrap());
+    assert_eq!(sim.batches().len(), 1);
 }
 
 #[tokio::test]
