@@ -7,8 +7,8 @@
 
 mod agreement;
 mod families;
-mod fresh;
 mod flights;
+mod fresh;
 mod send;
 mod served;
 mod setup;
@@ -299,8 +299,7 @@ impl Embedder {
     }
 
     async fn answer(&self, served: &Arc<Served>, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
-        let way =
-            Way { purpose: request.purpose, prepared: request.prepared, truncate: request.truncate };
+        let way = Way { purpose: request.purpose, prepared: request.prepared, truncate: request.truncate };
         let lane = request.lane.unwrap_or_else(|| self.lane(request.texts.len()));
         let n_texts = request.texts.len();
         let space = served.space(&self.engine, way).await.map_err(upstream_error)?;

@@ -91,9 +91,11 @@ impl Agreement {
     }
 
     async fn ask(&self, members: &[usize]) -> Vec<(usize, Result<Identity, UpstreamError>)> {
-        join_all(members.iter().map(|member| async {
-            (*member, self.members[*member].backend.identity(&self.model).await)
-        }))
+        join_all(
+            members
+                .iter()
+                .map(|member| async { (*member, self.members[*member].backend.identity(&self.model).await) }),
+        )
         .await
     }
 

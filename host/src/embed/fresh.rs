@@ -6,8 +6,7 @@ use futures_util::future::join_all;
 
 use crate::batcher::{Lane, Places, Reply, Text};
 use crate::cache::Entry;
-use crate::document::Document;
-use crate::document::source_map::Patch;
+use crate::document::{Document, SourceMap};
 use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed};
 use crate::upstream::TextFault;
 
@@ -101,9 +100,7 @@ async fn land(engine: &Engine, lead: Lead, reply: Reply<Senders>, n_tokens: u32,
     let outcome: Outcome = match reply {
         Ok(Ok(Ok(embedding))) => Ok(Entry { embedding, n_tokens, truncated }),
         Ok(Ok(Err(fault))) => Err(Failure::Text(fault)),
-        Ok(Err(failed)) if failed.alone => {
-            Err(Failure::Text(TextFault::Refused(failed.error.to_string())))
-        }
+        Ok(Err(failed)) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
         Ok(Err(failed)) => Err(Failure::Upstream(failed.error)),
         Err(_) => Err(Failure::lost()),
     };
@@ -180,7 +177,11 @@ fn edited(
     let edited = match answer.map(|answer| answer.edit) {
         Some(Edit::Keep) => text.to_owned(),
         Some(Edit::Replace(text)) => text,
-        Some(Edit::Patch(patches)) => patched(text, &patches).ok_or_else(Failure::lost)?,
+        Some(Edit::Patch(patches)) => {
+            let edited = SourceMap::identity(text.len()).apply(text, &patches);
+            // The plugin host has checked the patches already.
+            edited.map_err(|_| Failure::lost())?.0
+        }
         Some(Edit::Reject(reason)) => {
             return Err(Failure::Rejected { plugin: plugin.name().to_owned(), reason });
         }
@@ -191,20 +192,6 @@ fn edited(
         return Err(Failure::Rejected { plugin: plugin.name().to_owned(), reason });
     }
     Ok(edited)
-}
-
-/// `text` with its patches, or nothing where they do not fit it.
-fn patched(text: &str, patches: &[Patch]) -> Option<String> {
-    let mut whole = String::with_capacity(text.len());
-    let mut at = 0;
-    for patch in patches {
-        whole.push_str(text.get(at..patch.span.start)?);
-        patch.span.of(text)?;
-        whole.push_str(&patch.text);
-        at = patch.span.end;
-    }
-    whole.push_str(text.get(at..)?);
-    Some(whole)
 }
 
 /// Tokens of prompt and text, at most; nothing where that cannot be told here.
@@ -238,33 +225,4 @@ fn prompted(served: &Served, way: Way, text: String) -> Result<Prompted, Failure
     }
     let n_tokens = tokenizer.count(cut).saturating_add(special);
     Ok(Prompted { text: cut.into(), n_tokens, truncated: true })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::document::Span;
-
-    #[track_caller]
-    fn check(text: &str, patches: &[(usize, usize, &str)], want: Option<&str>) {
-        let patches: Vec<Patch> = patches
-            .iter()
-            .map(|(start, end, text)| Patch { span: Span::new(*start, *end), text: (*text).into() })
-            .collect();
-        assert_eq!(patched(text, &patches).as_deref(), want);
-    }
-
-    #[test]
-    fn patches_take_the_place_of_their_spans() {
-        check("one two", &[(0, 3, "1"), (4, 7, "2")], Some("1 2"));
-        check("one", &[(1, 1, "-"), (3, 3, "!")], Some("o-ne!"));
-        check("one", &[], Some("one"));
-    }
-
-    #[test]
-    fn patches_that_do_not_fit_leave_no_text() {
-        check("né", &[(0, 2, "x")], None);
-        check("one two", &[(4, 7, "2"), (0, 3, "1")], None);
-        check("one", &[(2, 9, "")], None);
-    }
 }

@@ -95,8 +95,13 @@ impl Served {
             engine.tasks.spawn(ask_again(Arc::clone(self), Arc::clone(engine)));
         }
         let max_tokens = self.max_tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
-        let mut parts =
-            vec!["1", identity, &max_tokens, if way.truncate { "cut" } else { "whole" }, self.prompt(way.purpose)];
+        let mut parts = vec![
+            "1",
+            identity,
+            &max_tokens,
+            if way.truncate { "cut" } else { "whole" },
+            self.prompt(way.purpose),
+        ];
         if !way.prepared && !self.preprocessors.is_empty() {
             // A preprocessor is told what a text is for.
             parts.push(way.purpose.as_str());

@@ -70,7 +70,8 @@ impl Backend for Embedded {
     async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
         self.known(&call.model)?;
         let texts = call.texts.clone();
-        let vectors = aside(&texts.clone(), move || vectors(&texts)).await.map_err(|error| self.fault(error))?;
+        let vectors =
+            aside(&texts.clone(), move || vectors(&texts)).await.map_err(|error| self.fault(error))?;
         self.checked(call, vectors)
     }
 
@@ -94,11 +95,11 @@ impl Embedded {
     ) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
         let is_known: Vec<bool> =
             vectors.iter().map(|vector| vector.iter().any(|value| *value != 0.0)).collect();
-        let known_vectors = vectors.into_iter().zip(&is_known).filter_map(|(vector, known)| known.then_some(vector));
+        let known_vectors =
+            vectors.into_iter().zip(&is_known).filter_map(|(vector, known)| known.then_some(vector));
         let texts = call.texts.iter().zip(&is_known).filter_map(|(text, known)| known.then(|| text.clone()));
         let call = Call { texts: texts.collect(), ..call };
-        let mut embeddings =
-            check::embeddings(&self.upstream, &call, known_vectors.collect())?.into_iter();
+        let mut embeddings = check::embeddings(&self.upstream, &call, known_vectors.collect())?.into_iter();
         let answers = is_known.into_iter().map(|known| {
             let embedding = if known { embeddings.next() } else { None };
             embedding.ok_or(TextFault::NoKnownToken)

@@ -34,7 +34,7 @@ impl Peer {
         let base = base_url(config)?;
         let mut shown = base.clone();
         // Neither fails for an `http` URL, and then there is nothing to hide.
-        drop((shown.set_username(""), shown.set_password(None)));
+        shown.set_username("").and_then(|()| shown.set_password(None)).unwrap_or(());
         ensure_crypto_provider();
         let client = Client::builder()
             .no_proxy()
@@ -58,29 +58,27 @@ impl Peer {
         format!("{}{path}", self.base.as_str().trim_end_matches('/'))
     }
 
-    pub(super) fn post<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> RequestBuilder {
-        self.client.post(self.join(path)).json(body)
+    pub(super) fn post<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> Question {
+        Question { request: self.client.post(self.join(path)).json(body), within: self.timeout }
     }
 
     /// A question that is answered from memory.
-    pub(super) fn get(&self, path: &str) -> RequestBuilder {
-        self.client.get(self.join(path)).timeout(self.timeout.min(QUICK))
+    pub(super) fn get(&self, path: &str) -> Question {
+        let within = self.timeout.min(QUICK);
+        Question { request: self.client.get(self.join(path)).timeout(within), within }
     }
 
-    /// Sends `request` and reads its answer, of which `n_vectors` may be a part.
-    pub(super) async fn ask(
-        &self,
-        request: RequestBuilder,
-        n_vectors: usize,
-    ) -> Result<Answer, UpstreamError> {
-        let mut response = request.send().await.map_err(|error| self.transport(error))?;
+    /// Sends `question` and reads its answer, of which `n_vectors` may be a part.
+    pub(super) async fn ask(&self, question: Question, n_vectors: usize) -> Result<Answer, UpstreamError> {
+        let Question { request, within } = question;
+        let mut response = request.send().await.map_err(|error| self.transport(error, within))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(self.nonsense(redirect(&response)));
         }
         let max = PLAIN_BYTES + n_vectors.saturating_mul(VECTOR_BYTES);
         let mut body = Vec::with_capacity(response.content_length().unwrap_or(0).min(max as u64) as usize);
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error, within))? {
             if max < body.len() + chunk.len() {
                 return Err(self.nonsense(format!("it is longer than {max} bytes")));
             }
@@ -103,14 +101,14 @@ impl Peer {
         })
     }
 
-    fn transport(&self, error: reqwest::Error) -> UpstreamError {
+    fn transport(&self, error: reqwest::Error, within: Duration) -> UpstreamError {
         let upstream = self.name.clone();
         if error.is_connect() {
             let source = error.without_url();
             return UpstreamError::Connect { upstream, url: self.url.clone(), source };
         }
         if error.is_timeout() {
-            return UpstreamError::Timeout { upstream, within: self.timeout };
+            return UpstreamError::Timeout { upstream, within };
         }
         let mut message = error.without_url().to_string();
         message.insert_str(0, "the connection broke: ");
@@ -145,6 +143,12 @@ impl Peer {
     }
 }
 
+/// A request, and how long its answer may take.
+pub(super) struct Question {
+    request: RequestBuilder,
+    within: Duration,
+}
+
 /// A whole answer.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -176,8 +180,12 @@ fn class_of(status: StatusCode, message: &str) -> Class {
         let names_a_model = says("model") && (says("not found") || says("not exist"));
         return if names_a_model { Class::NoModel } else { Class::NoSuchPath };
     }
-    let crashed = ["do embedding request", "EOF", "connection refused", "connection reset", "unexpected server status"];
-    if status.is_server_error() || status == StatusCode::FAILED_DEPENDENCY || crashed.iter().any(|part| says(part)) {
+    let crashed =
+        ["do embedding request", "EOF", "connection refused", "connection reset", "unexpected server status"];
+    if status.is_server_error()
+        || status == StatusCode::FAILED_DEPENDENCY
+        || crashed.iter().any(|part| says(part))
+    {
         return Class::Fault;
     }
     Class::Refused
@@ -257,7 +265,8 @@ fn authorization(config: &Config) -> Result<HeaderMap, String> {
     let Some(path) = &config.api_key_file else {
         return Ok(headers);
     };
-    let told = |reason: String| format!("upstream `{}`: `api_key_file` {}: {reason}", config.name, path.display());
+    let told =
+        |reason: String| format!("upstream `{}`: `api_key_file` {}: {reason}", config.name, path.display());
     let key = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
     let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
         .map_err(|_| told("the key has characters that no header can carry".to_owned()))?;

@@ -89,10 +89,7 @@ impl Backend for Ollama {
         let tags: Tags = self.peer.parse(&answer)?;
         let mut tags = tags.models.unwrap_or_default().into_iter();
         let Some(tag) = tags.find(|tag| same_model(&tag.name, model)) else {
-            return Err(UpstreamError::NoModel {
-                upstream: self.peer.name.clone(),
-                model: model.to_owned(),
-            });
+            return Err(UpstreamError::NoModel { upstream: self.peer.name.clone(), model: model.to_owned() });
         };
         let answer = self.peer.ask(self.peer.get("/api/version"), 0).await?;
         let version: Version = self.peer.parse(&answer)?;
