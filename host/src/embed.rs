@@ -203,6 +203,11 @@ impl Embedder {
         }
     }
 
+    /// How long a request may take where nobody sets a time.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
     pub fn model(&self, name: &ModelName) -> Option<&Model> {
         self.models.get(name)
     }

@@ -49,10 +49,7 @@ pub struct Config {
     pub max_connections: usize,
     /// Requests at once over one HTTP/2 connection, at most.
     pub max_streams: u32,
-    /// How long a request may take where the client sets no time.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// The longest time that a client may set.
+    /// The longest time that a client may set for a request; `embed.timeout` is what it has without.
     #[serde(with = "humantime_serde")]
     pub max_timeout: Duration,
     /// How long `/readyz` may look for an upstream.
@@ -80,7 +77,6 @@ impl Default for Config {
             head_timeout: Duration::from_secs(60),
             max_connections: 1024,
             max_streams: 100,
-            timeout: Duration::from_secs(60),
             max_timeout: Duration::from_secs(600),
             ready_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),

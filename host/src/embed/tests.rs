@@ -83,7 +83,10 @@ async fn what_cannot_be_answered_is_refused_before_it_costs() {
     let many = vec!["a"; 2049];
     assert!(matches!(refuse(request(&many)).await, EmbedError::TooManyTexts { got: 2049, max: 2048 }));
     let other = ModelName::new("other").unwrap();
-    assert!(matches!(refuse(EmbedRequest { model: other, ..request(&["a"]) }).await, EmbedError::UnknownModel(_)));
+    assert!(matches!(
+        refuse(EmbedRequest { model: other, ..request(&["a"]) }).await,
+        EmbedError::UnknownModel(_)
+    ));
     let fewer = EmbedRequest { dimensions: Some(64), ..request(&["a"]) };
     assert!(matches!(refuse(fewer).await, EmbedError::NotMatryoshka { have: 256, .. }));
     let more = EmbedRequest { dimensions: Some(257), ..request(&["a"]) };
@@ -154,5 +157,9 @@ fn configuration_that_names_what_is_not_there_says_what_is() {
     check_setup("name = \"a b\"\nupstreams = [\"gpu-1\"]", gpu, "a b");
     check_setup("name = \"m\"\nupstreams = [\"in\"]", "name = \"in\"\nkind = \"embedded\"", "upstream_name");
     check_setup("name = \"m\"\nupstreams = [\"u\"]", "name = \"u\"\nkind = \"openai\"", "has no `url`");
-    check_setup("name = \"m\"\nupstreams = [\"u\"]", "name = \"u\"\nkind = \"openai\"\nurl = \"localhost:1\"", "http://");
+    check_setup(
+        "name = \"m\"\nupstreams = [\"u\"]",
+        "name = \"u\"\nkind = \"openai\"\nurl = \"localhost:1\"",
+        "http://",
+    );
 }

@@ -28,7 +28,7 @@ pub(super) async fn embed(
     begun: Instant,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let asked = Asked::from_wire(body)?;
-    let options = Options::from_headers(headers, &shared.config)?;
+    let options = Options::from_headers(headers, shared.times())?;
     let model = shared.model(&asked.model)?;
     let answer = if asked.texts.is_empty() {
         EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }

@@ -31,7 +31,7 @@ pub(super) async fn embeddings(
     begun: Instant,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let asked = Asked::from_wire(body)?;
-    let options = Options::from_headers(headers, &shared.config)?;
+    let options = Options::from_headers(headers, shared.times())?;
     let request = EmbedRequest {
         model: shared.model(&asked.model)?,
         texts: asked.texts,

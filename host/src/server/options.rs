@@ -5,7 +5,6 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use super::Config;
 use super::error::ApiError;
 use crate::embed::{EmbedAnswer, Lane};
 use crate::model::Purpose;
@@ -29,12 +28,20 @@ pub(super) struct Options {
     pub(super) prepared: bool,
 }
 
+/// How long a request may take.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// Where the client sets no time.
+    pub(super) unasked: Duration,
+    pub(super) longest: Duration,
+}
+
 impl Options {
     /// Reads them; what is absent has its default.
     ///
     /// # Errors
     /// Names the header, and what it may say.
-    pub(super) fn from_headers(headers: &HeaderMap, config: &Config) -> Result<Self, ApiError> {
+    pub(super) fn from_headers(headers: &HeaderMap, times: Times) -> Result<Self, ApiError> {
         let purpose = match word(headers, PURPOSE).as_deref() {
             None | Some("document") => Purpose::Document,
             Some("query") => Purpose::Query,
@@ -56,7 +63,7 @@ impl Options {
             }
         };
         let timeout = match word(headers, TIMEOUT) {
-            None => config.timeout,
+            None => times.unasked,
             Some(millis) => match millis.parse() {
                 Ok(millis @ 1..) => Duration::from_millis(millis),
                 _ => {
@@ -65,7 +72,7 @@ impl Options {
                 }
             },
         };
-        Ok(Self { purpose, lane, timeout: timeout.min(config.max_timeout), prepared })
+        Ok(Self { purpose, lane, timeout: timeout.min(times.longest), prepared })
     }
 }
 
@@ -111,6 +118,8 @@ fn notice(truncated: &[usize], dropped: &[&str]) -> Option<String> {
 mod tests {
     use super::*;
 
+    const TIMES: Times = Times { unasked: Duration::from_secs(60), longest: Duration::from_secs(600) };
+
     const DEFAULTS: Options =
         Options { purpose: Purpose::Document, lane: None, timeout: Duration::from_secs(60), prepared: false };
 
@@ -118,7 +127,7 @@ mod tests {
     fn check(headers: &[(&'static str, &'static str)], want: Result<Options, &'static str>) {
         let headers =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        match (Options::from_headers(&headers, &Config::default()), want) {
+        match (Options::from_headers(&headers, TIMES), want) {
             (Ok(got), Ok(want)) => assert_eq!(got, want),
             (Err(got), Err(param)) => {
                 assert!(format!("{got:?}").contains(&format!("param: Some({param:?})")), "{got:?}");

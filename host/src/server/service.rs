@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::body::Bodies;
 use super::error::ApiError;
 use super::observe::{Answered, Embedded};
+use super::options::Times;
 use super::route::{Api, Route, Routes};
 use super::{Config, guard, health, ollama, openai};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder};
@@ -56,6 +57,10 @@ impl Shared {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let bodies = Bodies::new(&config, tasks);
         Arc::new(Self { config, embedder, started, bodies, metrics })
+    }
+
+    pub(super) fn times(&self) -> Times {
+        Times { unasked: self.embedder.timeout(), longest: self.config.max_timeout }
     }
 
     /// The model that a client means: Ollama's clients leave out `:latest`, or add it.

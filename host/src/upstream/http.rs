@@ -58,29 +58,27 @@ impl Peer {
         format!("{}{path}", self.base.as_str().trim_end_matches('/'))
     }
 
-    pub(super) fn post<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> RequestBuilder {
-        self.client.post(self.join(path)).json(body)
+    pub(super) fn post<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> Question {
+        Question { request: self.client.post(self.join(path)).json(body), within: self.timeout }
     }
 
     /// A question that is answered from memory.
-    pub(super) fn get(&self, path: &str) -> RequestBuilder {
-        self.client.get(self.join(path)).timeout(self.timeout.min(QUICK))
+    pub(super) fn get(&self, path: &str) -> Question {
+        let within = self.timeout.min(QUICK);
+        Question { request: self.client.get(self.join(path)).timeout(within), within }
     }
 
-    /// Sends `request` and reads its answer, of which `n_vectors` may be a part.
-    pub(super) async fn ask(
-        &self,
-        request: RequestBuilder,
-        n_vectors: usize,
-    ) -> Result<Answer, UpstreamError> {
-        let mut response = request.send().await.map_err(|error| self.transport(error))?;
+    /// Sends `question` and reads its answer, of which `n_vectors` may be a part.
+    pub(super) async fn ask(&self, question: Question, n_vectors: usize) -> Result<Answer, UpstreamError> {
+        let Question { request, within } = question;
+        let mut response = request.send().await.map_err(|error| self.transport(error, within))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(self.nonsense(redirect(&response)));
         }
         let max = PLAIN_BYTES + n_vectors.saturating_mul(VECTOR_BYTES);
         let mut body = Vec::with_capacity(response.content_length().unwrap_or(0).min(max as u64) as usize);
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error, within))? {
             if max < body.len() + chunk.len() {
                 return Err(self.nonsense(format!("it is longer than {max} bytes")));
             }
@@ -103,14 +101,14 @@ impl Peer {
         })
     }
 
-    fn transport(&self, error: reqwest::Error) -> UpstreamError {
+    fn transport(&self, error: reqwest::Error, within: Duration) -> UpstreamError {
         let upstream = self.name.clone();
         if error.is_connect() {
             let source = error.without_url();
             return UpstreamError::Connect { upstream, url: self.url.clone(), source };
         }
         if error.is_timeout() {
-            return UpstreamError::Timeout { upstream, within: self.timeout };
+            return UpstreamError::Timeout { upstream, within };
         }
         let mut message = error.without_url().to_string();
         message.insert_str(0, "the connection broke: ");
@@ -143,6 +141,12 @@ impl Peer {
             )),
         }
     }
+}
+
+/// A request, and how long its answer may take.
+pub(super) struct Question {
+    request: RequestBuilder,
+    within: Duration,
 }
 
 /// A whole answer.

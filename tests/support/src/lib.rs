@@ -1,3 +1,4 @@
 //! What the tests of several suites use.
 
-pub mod qdrant;
+pub mod gate;
+pub mod ollama;
