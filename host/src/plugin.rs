@@ -210,7 +210,7 @@ pub enum PluginError {
 impl Plugins {
     /// No plugins at all.
     pub fn none() -> Self {
-        Self {}
+        Self { plugins: BTreeMap::new() }
     }
 
     /// Loads the bundled plugins, those in `config.dir` over them, and those of `tables`.
