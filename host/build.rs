@@ -130,6 +130,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }
 
+#[expect(clippy::print_stderr, reason = "cargo shows what a build script writes there")]
 fn fail(message: &str) -> ! {
     eprintln!("{message}");
     std::process::exit(1)

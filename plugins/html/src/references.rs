@@ -26,7 +26,7 @@ pub fn references(text: &str) -> impl Iterator<Item = Reference<'_>> {
             .bytes()
             .rev()
             .zip(resolved.bytes().rev())
-            .take_while(|(a, b)| a == b && a.is_ascii_alphanumeric());
+            .take_while(|(a, b)| a == b && (a.is_ascii_alphanumeric() || *a == b';'));
         let kept = kept.count().min(resolved.len().saturating_sub(1));
         let text = match resolved {
             Cow::Borrowed(resolved) => Cow::Borrowed(&resolved[..resolved.len() - kept]),

@@ -318,8 +318,10 @@ fn flowing_length(bytes: &[u8]) -> usize {
     let mut end = 0;
     loop {
         end += bytes[end..].iter().position(|byte| is_space(*byte)).unwrap_or(bytes.len() - end);
+        let rest = &bytes[end..];
+        // A soft hyphen after the space would vanish, and leave the space at the end.
         let single =
-            bytes[end..].starts_with(b" ") && bytes.get(end + 1).is_some_and(|next| !is_space(*next));
+            rest.len() > 1 && rest[0] == b' ' && !is_space(rest[1]) && !rest[1..].starts_with(b"\xC2\xAD");
         if !single {
             return end;
         }
