@@ -48,7 +48,6 @@ impl Faults {
             ("server.head_timeout", server.head_timeout.as_nanos() as u64),
             ("server.max_connections", server.max_connections as u64),
             ("server.max_streams", server.max_streams.into()),
-            ("server.timeout", server.timeout.as_nanos() as u64),
             ("server.max_timeout", server.max_timeout.as_nanos() as u64),
             ("server.ready_timeout", server.ready_timeout.as_nanos() as u64),
             ("admin.max_connections", config.admin.max_connections as u64),
@@ -67,6 +66,14 @@ impl Faults {
             ("plugins.limits.uses", limits.uses.into()),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
+            ("batcher.max_attempts", batcher.max_attempts as u64),
+            ("plugins.limits.wait", limits.wait.as_nanos() as u64),
+            ("index.max_documents", index.max_documents as u64),
+            ("index.batch_texts", index.batch_texts as u64),
+            ("index.batch_documents", index.batch_documents as u64),
+            ("index.max_batches", index.max_batches as u64),
+            ("index.timeout", index.timeout.as_nanos() as u64),
+            ("index.max_failed_batches", index.max_failed_batches.into()),
             ("index.max_file", index.max_file.as_u64()),
         ];
         for (path, value) in bounds {
