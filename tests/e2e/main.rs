@@ -18,10 +18,10 @@ fn desk() -> Desk {
 
 /// A small corpus: Markdown, text and HTML, each about something of its own.
 fn write_corpus(desk: &Desk) {
-    desk.write(
-        "docs/harbour.md",
-        "# Harbour\n\n## Tides\n\nThe harbour gate opens at high tide, twice a day.\n\n## Fees\n\nMooring costs nine crowns a night, paid to the harbour master.\n",
-    );
+    // Sections long enough that each is a chunk of its own.
+    let tides = "The harbour gate opens at high tide, twice a day. ".repeat(30);
+    let fees = "Mooring costs nine crowns a night, paid to the harbour master. ".repeat(24);
+    desk.write("docs/harbour.md", format!("# Harbour\n\n## Tides\n\n{tides}\n\n## Fees\n\n{fees}\n"));
     desk.write(
         "docs/bread.txt",
         "Sourdough bread rises slowly. Feed the starter with rye flour the evening before baking.\n",

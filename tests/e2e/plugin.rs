@@ -9,7 +9,9 @@ fn the_bundled_plugins_are_listed() {
     let names: Vec<&str> = plugins.iter().map(|plugin| plugin["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["html", "markdown", "recursive", "unicode"]);
     let said = desk().run(&["plugin", "list"]);
-    assert_eq!(said.stdout.lines().count(), 1 + plugins.len(), "{}", said.stdout);
+    for name in names {
+        assert!(said.stdout.lines().any(|line| line.starts_with(name)), "{}", said.stdout);
+    }
 }
 
 #[test]

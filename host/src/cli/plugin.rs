@@ -52,6 +52,9 @@ async fn list(context: &Context) -> anyhow::Result<()> {
     for plugin in &plugins {
         table.add_row([&plugin.name, &plugin.version, &roles(plugin), &plugin.source, &plugin.about]);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for line in table.lines() {
         context.output.line(line.trim_end())?;
     }
