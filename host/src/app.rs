@@ -37,7 +37,7 @@ pub enum AppError {
         user: String,
         plugin: String,
         #[source]
-        source: PluginError,
+        source: Box<PluginError>,
     },
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -132,7 +132,7 @@ fn named_by<P>(
 ) -> Result<(), AppError> {
     match found {
         Ok(_) => Ok(()),
-        Err(source) => Err(AppError::PluginUse { user: user(), plugin: plugin.to_owned(), source }),
+        Err(source) => Err(AppError::PluginUse { user: user(), plugin: plugin.to_owned(), source: Box::new(source) }),
     }
 }
 
