@@ -1,1 +1,3 @@
 //! What the tests of several suites use.
+
+pub mod qdrant;
