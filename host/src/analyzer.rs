@@ -121,14 +121,11 @@ impl Analyzer {
 
 impl Language {
     fn of(tag: Option<&str>) -> Self {
-        let primary = tag.and_then(|tag| tag.split(['-', '_']).next()).unwrap_or_default().to_ascii_lowercase();
+        let primary =
+            tag.and_then(|tag| tag.split(['-', '_']).next()).unwrap_or_default().to_ascii_lowercase();
         let stemmer = algorithm(&primary)
             .map(|algorithm| Stemming { algorithm, fold_first: matches!(algorithm, Algorithm::Turkish) });
-        Self {
-            stemmer,
-            stop_words: StopWords::of(&primary),
-            suffix_after_apostrophe: primary == "tr",
-        }
+        Self { stemmer, stop_words: StopWords::of(&primary), suffix_after_apostrophe: primary == "tr" }
     }
 }
 

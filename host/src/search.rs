@@ -117,7 +117,8 @@ impl Searcher {
         if let Some(collection) = self.store.collection(name).await? {
             return Ok(collection);
         }
-        let known: Vec<String> = self.store.collections().await?.into_iter().map(|there| there.name).collect();
+        let known: Vec<String> =
+            self.store.collections().await?.into_iter().map(|there| there.name).collect();
         let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
         Err(StoreError::NoCollection { name: name.to_owned(), known })
     }
@@ -161,7 +162,11 @@ impl Searcher {
     }
 
     /// Nothing where words are not asked for, or the question has none that count.
-    async fn by_words(&self, request: &SearchRequest, language: Option<&str>) -> Result<Vec<Hit>, StoreError> {
+    async fn by_words(
+        &self,
+        request: &SearchRequest,
+        language: Option<&str>,
+    ) -> Result<Vec<Hit>, StoreError> {
         if request.ranking == Ranking::Dense {
             return Ok(Vec::new());
         }

@@ -127,9 +127,9 @@ pub enum Filter {
         at_least: Option<f64>,
         at_most: Option<f64>,
     },
-    And(Vec<Filter>),
-    Or(Vec<Filter>),
-    Not(Box<Filter>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+    Not(Box<Self>),
 }
 
 /// What to look for.
@@ -316,7 +316,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("`{path}` was written by a newer Embergate (format {have}, this one knows {known}): use that one")]
+    #[error(
+        "`{path}` was written by a newer Embergate (format {have}, this one knows {known}): use that one"
+    )]
     Newer { path: String, have: u32, known: u32 },
     #[error("`{path}` is a database of some other program: set `store.path` to another folder")]
     Foreign { path: String },
@@ -324,7 +326,9 @@ pub enum StoreError {
     NoUrl,
     #[error("cannot reach Qdrant at `{url}`: {reason}")]
     Unreachable { url: String, reason: String },
-    #[error("Qdrant's collection `{name}` was not made by Embergate: {reason}; index into another collection")]
+    #[error(
+        "Qdrant's collection `{name}` was not made by Embergate: {reason}; index into another collection"
+    )]
     NotOurs { name: String, reason: String },
     #[error("a filter cannot use `{key}`: {reason}")]
     Filter { key: String, reason: String },

@@ -20,19 +20,19 @@ impl StopWords {
 
 /// In the order of bytes.
 const ENGLISH: &[&str] = &[
-    "a", "about", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do", "does",
-    "for", "from", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in", "into", "is", "it", "its",
-    "may", "of", "on", "or", "our", "she", "should", "so", "such", "than", "that", "the", "their", "them", "then",
-    "there", "these", "they", "this", "those", "to", "was", "we", "were", "what", "when", "where", "which", "who",
-    "why", "will", "with", "would", "you", "your",
+    "a", "about", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do",
+    "does", "for", "from", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in", "into", "is",
+    "it", "its", "may", "of", "on", "or", "our", "she", "should", "so", "such", "than", "that", "the",
+    "their", "them", "then", "there", "these", "they", "this", "those", "to", "was", "we", "were", "what",
+    "when", "where", "which", "who", "why", "will", "with", "would", "you", "your",
 ];
 
 /// In the order of bytes.
 const TURKISH: &[&str] = &[
     "ama", "ancak", "bana", "bazi", "ben", "bir", "biz", "bu", "bunu", "bunun", "da", "daha", "de", "diye",
-    "en", "gibi", "hangi", "hem", "her", "icin", "idi", "ile", "ise", "kadar", "ki", "kim", "mi", "mu", "nasil",
-    "ne", "neden", "nedir", "o", "olan", "olarak", "oldu", "oldugu", "olup", "onu", "onun", "sonra", "ve",
-    "veya", "ya", "yani",
+    "en", "gibi", "hangi", "hem", "her", "icin", "idi", "ile", "ise", "kadar", "ki", "kim", "mi", "mu",
+    "nasil", "ne", "neden", "nedir", "o", "olan", "olarak", "oldu", "oldugu", "olup", "onu", "onun", "sonra",
+    "ve", "veya", "ya", "yani",
 ];
 
 #[cfg(test)]

@@ -24,12 +24,20 @@ impl IndexLock {
             source: Box::new(source),
         };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked { collection: collection.to_owned(), holder: holder(&mut file) });
+                return Err(StoreError::Locked {
+                    collection: collection.to_owned(),
+                    holder: holder(&mut file),
+                });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }

@@ -41,8 +41,7 @@ impl Qdrant {
     /// # Errors
     /// The key file cannot be read, or nobody answers at `url`.
     pub(super) async fn connect(url: &str, config: &Config) -> Result<Self, StoreError> {
-        let unreachable =
-            |reason: String| StoreError::Unreachable { url: url.to_owned(), reason };
+        let unreachable = |reason: String| StoreError::Unreachable { url: url.to_owned(), reason };
         let mut settings = qdrant_client::Qdrant::from_url(url)
             // A bulk write takes longer than the client's own 5 seconds, and a
             // call that it gives up on is sent again.
@@ -244,7 +243,8 @@ impl Store for Qdrant {
     /// Asks first which points are there: Qdrant refuses a payload without a point.
     async fn set_payload(&self, collection: &str, payloads: Vec<(Uuid, Payload)>) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = payloads.iter().map(|(id, _)| *id).collect();
-        let there: std::collections::HashSet<Uuid> = self.existing(collection, &ids).await?.into_iter().collect();
+        let there: std::collections::HashSet<Uuid> =
+            self.existing(collection, &ids).await?.into_iter().collect();
         let operations: Vec<(usize, PointsUpdateOperation)> = payloads
             .into_iter()
             .filter(|(id, _)| there.contains(id))

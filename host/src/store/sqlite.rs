@@ -40,7 +40,9 @@ impl Sqlite {
 impl Store for Sqlite {
     async fn collection(&self, name: &str) -> Result<Option<Collection>, StoreError> {
         let name = name.to_owned();
-        self.database.read(move |connection| Ok(find(connection, &name)?.map(|stored| stored.collection))).await
+        self.database
+            .read(move |connection| Ok(find(connection, &name)?.map(|stored| stored.collection)))
+            .await
     }
 
     async fn collections(&self) -> Result<Vec<Collection>, StoreError> {
@@ -100,7 +102,9 @@ impl Store for Sqlite {
                 let stored = known(transaction, &name)?;
                 match &selection {
                     Selection::Ids(ids) => Ok(points::delete(transaction, stored.number, ids)?),
-                    Selection::Matching(filter) => points::delete_matching(transaction, stored.number, filter),
+                    Selection::Matching(filter) => {
+                        points::delete_matching(transaction, stored.number, filter)
+                    }
                 }
             })
             .await

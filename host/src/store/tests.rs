@@ -3,6 +3,7 @@
 mod cases;
 mod embedded;
 mod remote;
+mod retrieval;
 
 use std::path::Path;
 

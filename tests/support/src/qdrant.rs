@@ -157,7 +157,10 @@ impl State {
 
 #[tonic::async_trait]
 impl Qdrant for Shared {
-    async fn health_check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckReply>, Status> {
+    async fn health_check(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckReply>, Status> {
         Ok(Response::new(HealthCheckReply {
             title: "qdrant - simulated".to_owned(),
             version: "1.19.0".to_owned(),

@@ -7,8 +7,8 @@ use qdrant_client::qdrant::{
     Filter as Wanted, HasIdCondition, Match, Modifier, NamedVectors, PointId, PointStruct, PointsIdsList,
     PointsSelector, QueryPoints, Range, RepeatedIntegers, RepeatedStrings, ScoredPoint,
     SparseVector as SparseWire, SparseVectorConfig, SparseVectorParams, Struct, Value, Vector, VectorInput,
-    VectorParams, VectorParamsMap, Vectors, VectorsConfig, point_id, points_selector, query, r#match, value, vector,
-    vector_input, vectors, vectors_config,
+    VectorParams, VectorParamsMap, Vectors, VectorsConfig, r#match, point_id, points_selector, query, value,
+    vector, vector_input, vectors, vectors_config,
 };
 use uuid::Uuid;
 
@@ -95,7 +95,8 @@ pub(super) fn point(point: Point) -> (usize, PointStruct) {
 /// About how many bytes a payload takes.
 pub(super) fn payload_bytes(payload: &Payload) -> usize {
     let headings: usize = payload.headings.iter().map(|heading| heading.len() + 8).sum();
-    let metadata: usize = payload.metadata.iter().map(|(key, value)| 2 * (key.len() + value.len()) + 32).sum();
+    let metadata: usize =
+        payload.metadata.iter().map(|(key, value)| 2 * (key.len() + value.len()) + 32).sum();
     let texts = payload.text.len() + payload.source.len() + payload.media_type.len();
     let options = [&payload.title, &payload.prefix].into_iter().flatten().map(String::len).sum::<usize>();
     texts + options + headings + metadata + 256
@@ -159,17 +160,16 @@ fn read_payload(mut fields: HashMap<String, Value>) -> Payload {
         .flat_map(|(key, values)| texts_of(values).into_iter().map(move |value| (key.clone(), value)))
         .collect();
     let headings = fields.remove("headings").map(texts_of).unwrap_or_default();
-    let extracted = matches!(
-        fields.remove("extracted").and_then(|value| value.kind),
-        Some(value::Kind::BoolValue(true))
-    );
+    let extracted =
+        matches!(fields.remove("extracted").and_then(|value| value.kind), Some(value::Kind::BoolValue(true)));
     let mut whole = |key: &str| match fields.remove(key)?.kind? {
         value::Kind::IntegerValue(number) => Some(number),
         _ => None,
     };
     let span = whole("span_start").zip(whole("span_end"));
     let span = span.map(|(start, end)| Span::new(start as usize, end as usize));
-    let (line, ordinal) = (whole("line").unwrap_or_default() as u32, whole("ordinal").unwrap_or_default() as u32);
+    let (line, ordinal) =
+        (whole("line").unwrap_or_default() as u32, whole("ordinal").unwrap_or_default() as u32);
     let mut text = |key: &str| fields.remove(key).and_then(text_of);
     Payload {
         source: text("source").unwrap_or_default(),
@@ -191,9 +191,10 @@ pub(super) fn query(collection: &str, query: Query, timeout: Option<u64>) -> Res
         Probe::Dense(embedding) => {
             (DENSE, vector_input::Variant::Dense(DenseVector { data: embedding.values().to_vec() }))
         }
-        Probe::Sparse(vector) => {
-            (SPARSE, vector_input::Variant::Sparse(SparseWire { indices: vector.terms, values: vector.weights }))
-        }
+        Probe::Sparse(vector) => (
+            SPARSE,
+            vector_input::Variant::Sparse(SparseWire { indices: vector.terms, values: vector.weights }),
+        ),
     };
     let nearest = query::Variant::Nearest(VectorInput { variant: Some(input) });
     Ok(QueryPoints {

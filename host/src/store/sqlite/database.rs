@@ -191,6 +191,10 @@ fn prepare(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
     writer.pragma_update(None, "synchronous", "FULL")?;
     writer.pragma_update(None, "foreign_keys", true)?;
 
+    // A reader must not wait for whoever writes: a file that is made already needs no lock.
+    if pragma(writer, "user_version")? == FORMAT {
+        return Ok(());
+    }
     // Another process may be at the same point: whoever comes second finds the tables.
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let have = pragma(&transaction, "user_version")?;

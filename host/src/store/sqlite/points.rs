@@ -15,7 +15,11 @@ pub(super) fn range(collection: i64) -> (i64, i64) {
     (collection << POINT_BITS, ((collection + 1) << POINT_BITS) - 1)
 }
 
-pub(super) fn upsert(transaction: &Transaction<'_>, collection: i64, points: &[Point]) -> rusqlite::Result<()> {
+pub(super) fn upsert(
+    transaction: &Transaction<'_>,
+    collection: i64,
+    points: &[Point],
+) -> rusqlite::Result<()> {
     let (first, last) = range(collection);
     let mut next: i64 = transaction
         .prepare_cached("SELECT coalesce(max(number) + 1, ?1) FROM points WHERE number BETWEEN ?1 AND ?2")?
@@ -36,7 +40,12 @@ pub(super) fn upsert(transaction: &Transaction<'_>, collection: i64, points: &[P
     Ok(())
 }
 
-fn insert(transaction: &Transaction<'_>, collection: i64, number: i64, point: &Point) -> rusqlite::Result<()> {
+fn insert(
+    transaction: &Transaction<'_>,
+    collection: i64,
+    number: i64,
+    point: &Point,
+) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
             "INSERT INTO points (number, collection, id, source, media_type, headings, text, extracted, line, ordinal)
@@ -45,8 +54,7 @@ fn insert(transaction: &Transaction<'_>, collection: i64, number: i64, point: &P
         .execute(params![number, collection, point.id.as_bytes()])?;
     write_payload(transaction, number, &point.payload)?;
 
-    let vector: Vec<u8> =
-        normalised(point.dense.values()).into_iter().flat_map(f32::to_le_bytes).collect();
+    let vector: Vec<u8> = normalised(point.dense.values()).into_iter().flat_map(f32::to_le_bytes).collect();
     transaction
         .prepare_cached("INSERT INTO vectors (point, id, value) VALUES (?1, ?2, ?3)")?
         .execute(params![number, point.id.as_bytes(), vector])?;
@@ -94,8 +102,9 @@ fn write_payload(transaction: &Transaction<'_>, number: i64, payload: &Payload) 
             payload.ordinal,
         ])?;
     transaction.prepare_cached("DELETE FROM metadata WHERE point = ?1")?.execute([number])?;
-    let mut statement = transaction
-        .prepare_cached("INSERT INTO metadata (point, place, key, value, number) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO metadata (point, place, key, value, number) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     for (place, (key, value)) in payload.metadata.iter().enumerate() {
         statement.execute(params![number, place as i64, key, value, as_number(value)])?;
     }
@@ -110,7 +119,8 @@ pub(super) fn read(connection: &Connection, number: i64) -> Result<(Uuid, Payloa
              FROM points WHERE number = ?1",
         )?
         .query_row([number], from_row)?;
-    payload.headings = serde_json::from_str(&headings).map_err(|error| StoreError::Failed(Box::new(error)))?;
+    payload.headings =
+        serde_json::from_str(&headings).map_err(|error| StoreError::Failed(Box::new(error)))?;
     payload.metadata = connection
         .prepare_cached("SELECT key, value FROM metadata WHERE point = ?1 ORDER BY place")?
         .query_map([number], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -135,7 +145,11 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<(Uuid, String, Payload)> {
     Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?, payload))
 }
 
-pub(super) fn existing(connection: &Connection, collection: i64, ids: &[Uuid]) -> rusqlite::Result<Vec<Uuid>> {
+pub(super) fn existing(
+    connection: &Connection,
+    collection: i64,
+    ids: &[Uuid],
+) -> rusqlite::Result<Vec<Uuid>> {
     let mut there = Vec::new();
     for id in ids {
         if number_of(connection, collection, *id)?.is_some() {
@@ -165,7 +179,11 @@ pub(super) fn delete_matching(
     Ok(())
 }
 
-pub(super) fn count(connection: &Connection, collection: i64, filter: Option<&Filter>) -> Result<u64, StoreError> {
+pub(super) fn count(
+    connection: &Connection,
+    collection: i64,
+    filter: Option<&Filter>,
+) -> Result<u64, StoreError> {
     let mut condition = sql::compile(filter)?;
     condition.values.insert(0, collection.into());
     let statement = format!("SELECT count(*) FROM points WHERE collection = ? AND {}", condition.sql);

@@ -49,7 +49,8 @@ fn by_cosine(
             )
         }
     };
-    let mut statement = connection.prepare(&format!("SELECT vectors.point, vectors.id, vectors.value {from}"))?;
+    let mut statement =
+        connection.prepare(&format!("SELECT vectors.point, vectors.id, vectors.value {from}"))?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut best = Best::new(limit);
     while let Some(row) = rows.next()? {
@@ -103,8 +104,8 @@ fn rarity(n_points: u64, n_with: usize) -> f32 {
 fn matching(connection: &Connection, collection: i64, filter: &Filter) -> Result<HashSet<i64>, StoreError> {
     let mut condition = sql::compile(Some(filter))?;
     condition.values.insert(0, collection.into());
-    let mut statement =
-        connection.prepare(&format!("SELECT number FROM points WHERE collection = ? AND {}", condition.sql))?;
+    let mut statement = connection
+        .prepare(&format!("SELECT number FROM points WHERE collection = ? AND {}", condition.sql))?;
     let numbers = statement.query_map(params_from_iter(condition.values), |row| row.get(0))?;
     Ok(numbers.collect::<Result<_, _>>()?)
 }

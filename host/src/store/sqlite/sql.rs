@@ -65,7 +65,8 @@ impl Condition {
             }
             Key::Number(column) => {
                 self.sql.push_str(&format!("(points.{column} {ONE_OF})"));
-                let numbers: Vec<i64> = values.iter().map(|value| number(key, value)).collect::<Result<_, _>>()?;
+                let numbers: Vec<i64> =
+                    values.iter().map(|value| number(key, value)).collect::<Result<_, _>>()?;
                 serde_json::json!(numbers)
             }
             Key::Metadata(name) => {

@@ -10,8 +10,7 @@ async fn each_store(case: impl AsyncFn(&dyn Store, &str)) {
     let folder = tempfile::tempdir().unwrap();
     let name = format!("test-{}", Uuid::new_v4());
     let sim = QdrantSim::spawn().await.unwrap();
-    let mut configs =
-        vec![embedded_config(folder.path()), remote_config(folder.path(), sim.url())];
+    let mut configs = vec![embedded_config(folder.path()), remote_config(folder.path(), sim.url())];
     configs.extend(std::env::var("EMBERGATE_TEST_QDRANT").ok().map(|url| remote_config(folder.path(), url)));
     for config in configs {
         let (store, _state) = open(&config, folder.path()).await.unwrap();
@@ -32,7 +31,13 @@ async fn fill(store: &dyn Store, name: &str) {
 }
 
 /// Ids and scores, rounded as far as two computers agree.
-async fn ask(store: &dyn Store, name: &str, probe: Probe, filter: Option<Filter>, limit: usize) -> Vec<(u128, f32)> {
+async fn ask(
+    store: &dyn Store,
+    name: &str,
+    probe: Probe,
+    filter: Option<Filter>,
+    limit: usize,
+) -> Vec<(u128, f32)> {
     let hits = store.query(name, Query { probe, filter, limit }).await.unwrap();
     hits.into_iter().map(|hit| (hit.id.as_u128(), (hit.score * 1e4).round() / 1e4)).collect()
 }
@@ -150,7 +155,11 @@ async fn filters_choose_the_same_points_for_every_use() {
             let mut found: Vec<u128> = found.into_iter().map(|(id, _)| id).collect();
             found.sort_unstable();
             assert_eq!(found, *want, "{filter:?}");
-            assert_eq!(store.count(name, Some(filter.clone())).await.unwrap(), want.len() as u64, "{filter:?}");
+            assert_eq!(
+                store.count(name, Some(filter.clone())).await.unwrap(),
+                want.len() as u64,
+                "{filter:?}"
+            );
         }
         let words = ask(store, name, sparse(&[2]), Some(equals("ordinal", "2")), 9).await;
         assert_eq!(words, [(3, 0.3567)], "rarity counts all points, whatever the filter");

@@ -122,7 +122,8 @@ async fn a_newer_file_and_a_foreign_one_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(opened(folder.path()).await);
     let path = folder.path().join("embergate.db");
-    let change = |name: &str| rusqlite::Connection::open(&path).unwrap().pragma_update(None, name, 99).unwrap();
+    let change =
+        |name: &str| rusqlite::Connection::open(&path).unwrap().pragma_update(None, name, 99).unwrap();
     change("user_version");
     let error = open_error(folder.path()).await;
     assert!(matches!(error, StoreError::Newer { have: 99, .. }), "{error}");

@@ -68,7 +68,8 @@ async fn a_collection_of_another_program_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let sim = QdrantSim::spawn().await.unwrap();
     let client = qdrant_client::Qdrant::from_url(&sim.url()).skip_compatibility_check().build().unwrap();
-    let foreign = qdrant_client::qdrant::CreateCollection { collection_name: "theirs".into(), ..Default::default() };
+    let foreign =
+        qdrant_client::qdrant::CreateCollection { collection_name: "theirs".into(), ..Default::default() };
     client.create_collection(foreign).await.unwrap();
     let store = opened(&sim, folder.path()).await;
     assert_eq!(store.collections().await.unwrap(), []);

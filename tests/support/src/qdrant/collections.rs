@@ -39,7 +39,9 @@ impl Collections for Shared {
         if state.collections.contains_key(&name) {
             return Err(Status::already_exists(format!("Wrong input: Collection `{name}` already exists!")));
         }
-        state.collections.insert(name, Collection { created, indexed: Vec::new(), points: Default::default() });
+        state
+            .collections
+            .insert(name, Collection { created, indexed: Vec::new(), points: Default::default() });
         done(true)
     }
 
@@ -67,7 +69,8 @@ impl Collections for Shared {
                     aliases.insert(create.alias_name, create.collection_name);
                 }
                 Some(Action::RenameAlias(rename)) => {
-                    let missing = || Status::not_found(format!("Alias {} does not exist!", rename.old_alias_name));
+                    let missing =
+                        || Status::not_found(format!("Alias {} does not exist!", rename.old_alias_name));
                     let collection = aliases.remove(&rename.old_alias_name).ok_or_else(missing)?;
                     aliases.insert(rename.new_alias_name, collection);
                 }
@@ -90,7 +93,10 @@ impl Collections for Shared {
         Ok(Response::new(ListAliasesResponse { aliases, time: 0.0 }))
     }
 
-    async fn list_aliases(&self, _: Request<ListAliasesRequest>) -> Result<Response<ListAliasesResponse>, Status> {
+    async fn list_aliases(
+        &self,
+        _: Request<ListAliasesRequest>,
+    ) -> Result<Response<ListAliasesResponse>, Status> {
         let aliases = aliases(&self.lock()).collect();
         Ok(Response::new(ListAliasesResponse { aliases, time: 0.0 }))
     }
@@ -104,27 +110,45 @@ impl Collections for Shared {
         Ok(Response::new(CollectionExistsResponse { result, time: 0.0 }))
     }
 
-    async fn update(&self, _: Request<UpdateCollection>) -> Result<Response<CollectionOperationResponse>, Status> {
+    async fn update(
+        &self,
+        _: Request<UpdateCollection>,
+    ) -> Result<Response<CollectionOperationResponse>, Status> {
         Err(Status::unimplemented("update"))
     }
 
-    async fn collection_cluster_info(&self, _: Request<CollectionClusterInfoRequest>) -> Result<Response<CollectionClusterInfoResponse>, Status> {
+    async fn collection_cluster_info(
+        &self,
+        _: Request<CollectionClusterInfoRequest>,
+    ) -> Result<Response<CollectionClusterInfoResponse>, Status> {
         Err(Status::unimplemented("collection_cluster_info"))
     }
 
-    async fn update_collection_cluster_setup(&self, _: Request<UpdateCollectionClusterSetupRequest>) -> Result<Response<UpdateCollectionClusterSetupResponse>, Status> {
+    async fn update_collection_cluster_setup(
+        &self,
+        _: Request<UpdateCollectionClusterSetupRequest>,
+    ) -> Result<Response<UpdateCollectionClusterSetupResponse>, Status> {
         Err(Status::unimplemented("update_collection_cluster_setup"))
     }
 
-    async fn create_shard_key(&self, _: Request<CreateShardKeyRequest>) -> Result<Response<CreateShardKeyResponse>, Status> {
+    async fn create_shard_key(
+        &self,
+        _: Request<CreateShardKeyRequest>,
+    ) -> Result<Response<CreateShardKeyResponse>, Status> {
         Err(Status::unimplemented("create_shard_key"))
     }
 
-    async fn delete_shard_key(&self, _: Request<DeleteShardKeyRequest>) -> Result<Response<DeleteShardKeyResponse>, Status> {
+    async fn delete_shard_key(
+        &self,
+        _: Request<DeleteShardKeyRequest>,
+    ) -> Result<Response<DeleteShardKeyResponse>, Status> {
         Err(Status::unimplemented("delete_shard_key"))
     }
 
-    async fn list_shard_keys(&self, _: Request<ListShardKeysRequest>) -> Result<Response<ListShardKeysResponse>, Status> {
+    async fn list_shard_keys(
+        &self,
+        _: Request<ListShardKeysRequest>,
+    ) -> Result<Response<ListShardKeysResponse>, Status> {
         Err(Status::unimplemented("list_shard_keys"))
     }
 }

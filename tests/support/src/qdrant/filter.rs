@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use qdrant_client::qdrant::condition::ConditionOneOf;
-use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::r#match::MatchValue;
+use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::value::Kind;
 use qdrant_client::qdrant::{Condition, FieldCondition, Filter, Value};
 use tonic::Status;
@@ -26,9 +26,9 @@ fn holds(condition: &Condition, id: &str, payload: &HashMap<String, Value>) -> R
     match &condition.condition_one_of {
         Some(ConditionOneOf::Field(field)) => field_holds(field, payload),
         Some(ConditionOneOf::Filter(filter)) => matches(filter, id, payload),
-        Some(ConditionOneOf::HasId(ids)) => Ok(ids.has_id.iter().any(|wanted| {
-            matches!(&wanted.point_id_options, Some(PointIdOptions::Uuid(wanted)) if wanted == id)
-        })),
+        Some(ConditionOneOf::HasId(ids)) => Ok(ids.has_id.iter().any(
+            |wanted| matches!(&wanted.point_id_options, Some(PointIdOptions::Uuid(wanted)) if wanted == id),
+        )),
         _ => Err(Status::unimplemented("this condition")),
     }
 }
@@ -42,15 +42,15 @@ fn field_holds(field: &FieldCondition, payload: &HashMap<String, Value>) -> Resu
                 && range.gt.is_none_or(|bound| bound < number)
                 && range.lt.is_none_or(|bound| number < bound)
         };
-        return Ok(values.iter().filter_map(|value| number(value)).any(inside));
+        return Ok(values.iter().filter_map(number).any(inside));
     }
     match field.r#match.as_ref().and_then(|wanted| wanted.match_value.as_ref()) {
-        Some(MatchValue::Keywords(wanted)) => {
-            Ok(values.iter().any(|value| matches!(value, Kind::StringValue(text) if wanted.strings.contains(text))))
-        }
-        Some(MatchValue::Integers(wanted)) => {
-            Ok(values.iter().any(|value| matches!(value, Kind::IntegerValue(n) if wanted.integers.contains(n))))
-        }
+        Some(MatchValue::Keywords(wanted)) => Ok(values
+            .iter()
+            .any(|value| matches!(value, Kind::StringValue(text) if wanted.strings.contains(text)))),
+        Some(MatchValue::Integers(wanted)) => Ok(values
+            .iter()
+            .any(|value| matches!(value, Kind::IntegerValue(n) if wanted.integers.contains(n)))),
         _ => Err(Status::unimplemented("this match")),
     }
 }
@@ -71,7 +71,9 @@ fn values_at(path: &str, payload: &HashMap<String, Value>) -> Vec<Kind> {
     };
     let value = payload.get(field).and_then(|value| value.kind.clone());
     let value = match (value, inner) {
-        (Some(Kind::StructValue(inside)), Some(inner)) => inside.fields.get(inner).and_then(|v| v.kind.clone()),
+        (Some(Kind::StructValue(inside)), Some(inner)) => {
+            inside.fields.get(inner).and_then(|v| v.kind.clone())
+        }
         (value, None) => value,
         _ => None,
     };

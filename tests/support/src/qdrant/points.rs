@@ -146,38 +146,60 @@ impl Points for Shared {
         let mut state = self.lock();
         let collection = state.collection(&request.collection_name)?;
         let from = request.offset.map(|id| uuid(Some(id))).transpose()?.unwrap_or_default();
-        let mut rest = matching(collection, request.filter.as_ref())?.into_iter().filter(|(id, _)| from <= **id);
+        let mut rest =
+            matching(collection, request.filter.as_ref())?.into_iter().filter(|(id, _)| from <= **id);
         let limit = request.limit.unwrap_or(10) as usize;
         let result = rest.by_ref().take(limit).map(|(id, point)| retrieved(id, point)).collect();
         let next_page_offset = rest.next().map(|(id, _)| id.as_str().into());
         Ok(Response::new(ScrollResponse { result, next_page_offset, ..ScrollResponse::default() }))
     }
 
-    async fn update_vectors(&self, _: Request<UpdatePointVectors>) -> Result<Response<PointsOperationResponse>, Status> {
+    async fn update_vectors(
+        &self,
+        _: Request<UpdatePointVectors>,
+    ) -> Result<Response<PointsOperationResponse>, Status> {
         Err(Status::unimplemented("update_vectors"))
     }
 
-    async fn delete_vectors(&self, _: Request<DeletePointVectors>) -> Result<Response<PointsOperationResponse>, Status> {
+    async fn delete_vectors(
+        &self,
+        _: Request<DeletePointVectors>,
+    ) -> Result<Response<PointsOperationResponse>, Status> {
         Err(Status::unimplemented("delete_vectors"))
     }
 
-    async fn delete_payload(&self, _: Request<DeletePayloadPoints>) -> Result<Response<PointsOperationResponse>, Status> {
+    async fn delete_payload(
+        &self,
+        _: Request<DeletePayloadPoints>,
+    ) -> Result<Response<PointsOperationResponse>, Status> {
         Err(Status::unimplemented("delete_payload"))
     }
 
-    async fn clear_payload(&self, _: Request<ClearPayloadPoints>) -> Result<Response<PointsOperationResponse>, Status> {
+    async fn clear_payload(
+        &self,
+        _: Request<ClearPayloadPoints>,
+    ) -> Result<Response<PointsOperationResponse>, Status> {
         Err(Status::unimplemented("clear_payload"))
     }
 
-    async fn delete_field_index(&self, _: Request<DeleteFieldIndexCollection>) -> Result<Response<PointsOperationResponse>, Status> {
+    async fn delete_field_index(
+        &self,
+        _: Request<DeleteFieldIndexCollection>,
+    ) -> Result<Response<PointsOperationResponse>, Status> {
         Err(Status::unimplemented("delete_field_index"))
     }
 
-    async fn create_vector_name(&self, _: Request<CreateVectorNameRequest>) -> Result<Response<PointsOperationResponse>, Status> {
+    async fn create_vector_name(
+        &self,
+        _: Request<CreateVectorNameRequest>,
+    ) -> Result<Response<PointsOperationResponse>, Status> {
         Err(Status::unimplemented("create_vector_name"))
     }
 
-    async fn delete_vector_name(&self, _: Request<DeleteVectorNameRequest>) -> Result<Response<PointsOperationResponse>, Status> {
+    async fn delete_vector_name(
+        &self,
+        _: Request<DeleteVectorNameRequest>,
+    ) -> Result<Response<PointsOperationResponse>, Status> {
         Err(Status::unimplemented("delete_vector_name"))
     }
 
@@ -185,11 +207,17 @@ impl Points for Shared {
         Err(Status::unimplemented("search"))
     }
 
-    async fn search_batch(&self, _: Request<SearchBatchPoints>) -> Result<Response<SearchBatchResponse>, Status> {
+    async fn search_batch(
+        &self,
+        _: Request<SearchBatchPoints>,
+    ) -> Result<Response<SearchBatchResponse>, Status> {
         Err(Status::unimplemented("search_batch"))
     }
 
-    async fn search_groups(&self, _: Request<SearchPointGroups>) -> Result<Response<SearchGroupsResponse>, Status> {
+    async fn search_groups(
+        &self,
+        _: Request<SearchPointGroups>,
+    ) -> Result<Response<SearchGroupsResponse>, Status> {
         Err(Status::unimplemented("search_groups"))
     }
 
@@ -197,11 +225,17 @@ impl Points for Shared {
         Err(Status::unimplemented("recommend"))
     }
 
-    async fn recommend_batch(&self, _: Request<RecommendBatchPoints>) -> Result<Response<RecommendBatchResponse>, Status> {
+    async fn recommend_batch(
+        &self,
+        _: Request<RecommendBatchPoints>,
+    ) -> Result<Response<RecommendBatchResponse>, Status> {
         Err(Status::unimplemented("recommend_batch"))
     }
 
-    async fn recommend_groups(&self, _: Request<RecommendPointGroups>) -> Result<Response<RecommendGroupsResponse>, Status> {
+    async fn recommend_groups(
+        &self,
+        _: Request<RecommendPointGroups>,
+    ) -> Result<Response<RecommendGroupsResponse>, Status> {
         Err(Status::unimplemented("recommend_groups"))
     }
 
@@ -209,15 +243,24 @@ impl Points for Shared {
         Err(Status::unimplemented("discover"))
     }
 
-    async fn discover_batch(&self, _: Request<DiscoverBatchPoints>) -> Result<Response<DiscoverBatchResponse>, Status> {
+    async fn discover_batch(
+        &self,
+        _: Request<DiscoverBatchPoints>,
+    ) -> Result<Response<DiscoverBatchResponse>, Status> {
         Err(Status::unimplemented("discover_batch"))
     }
 
-    async fn query_batch(&self, _: Request<QueryBatchPoints>) -> Result<Response<QueryBatchResponse>, Status> {
+    async fn query_batch(
+        &self,
+        _: Request<QueryBatchPoints>,
+    ) -> Result<Response<QueryBatchResponse>, Status> {
         Err(Status::unimplemented("query_batch"))
     }
 
-    async fn query_groups(&self, _: Request<QueryPointGroups>) -> Result<Response<QueryGroupsResponse>, Status> {
+    async fn query_groups(
+        &self,
+        _: Request<QueryPointGroups>,
+    ) -> Result<Response<QueryGroupsResponse>, Status> {
         Err(Status::unimplemented("query_groups"))
     }
 
@@ -225,11 +268,17 @@ impl Points for Shared {
         Err(Status::unimplemented("facet"))
     }
 
-    async fn search_matrix_pairs(&self, _: Request<SearchMatrixPoints>) -> Result<Response<SearchMatrixPairsResponse>, Status> {
+    async fn search_matrix_pairs(
+        &self,
+        _: Request<SearchMatrixPoints>,
+    ) -> Result<Response<SearchMatrixPairsResponse>, Status> {
         Err(Status::unimplemented("search_matrix_pairs"))
     }
 
-    async fn search_matrix_offsets(&self, _: Request<SearchMatrixPoints>) -> Result<Response<SearchMatrixOffsetsResponse>, Status> {
+    async fn search_matrix_offsets(
+        &self,
+        _: Request<SearchMatrixPoints>,
+    ) -> Result<Response<SearchMatrixOffsetsResponse>, Status> {
         Err(Status::unimplemented("search_matrix_offsets"))
     }
 }
@@ -261,7 +310,8 @@ impl Shared {
 fn read(collection: &Collection, message: PointStruct) -> Result<(String, Point), Status> {
     let id = uuid(message.id)?;
     let mut point = Point { payload: message.payload, ..Point::default() };
-    let Some(vectors::VectorsOptions::Vectors(named)) = message.vectors.and_then(|v| v.vectors_options) else {
+    let Some(vectors::VectorsOptions::Vectors(named)) = message.vectors.and_then(|v| v.vectors_options)
+    else {
         return Err(Status::invalid_argument("Wrong input: Not existing vector name error: "));
     };
     for (name, vector) in named.vectors {

@@ -16,7 +16,8 @@ pub(super) fn cosine(one: &DenseVector, other: &DenseVector) -> f32 {
 pub(super) fn rarities(points: &BTreeMap<String, Point>, using: &str, question: &SparseVector) -> Vec<f32> {
     let n_points = points.len() as f32;
     let rarity = |term: &u32| {
-        let has = |point: &&Point| point.sparse.get(using).is_some_and(|vector| vector.indices.contains(term));
+        let has =
+            |point: &&Point| point.sparse.get(using).is_some_and(|vector| vector.indices.contains(term));
         let n_with = points.values().filter(has).count() as f32;
         (1.0 + (n_points - n_with + 0.5) / (n_with + 0.5)).ln()
     };
@@ -25,10 +26,10 @@ pub(super) fn rarities(points: &BTreeMap<String, Point>, using: &str, question: 
 
 /// Nothing for a point that shares no term with the question.
 pub(super) fn words(question: &SparseVector, rarities: &[f32], point: &SparseVector) -> Option<f32> {
-    let of = |term: u32| point.indices.iter().position(|there| *there == term).map(|place| point.values[place]);
+    let of =
+        |term: u32| point.indices.iter().position(|there| *there == term).map(|place| point.values[place]);
     let products = question.indices.iter().zip(&question.values).zip(rarities);
-    let products: Vec<f32> = products
-        .filter_map(|((term, weight), rarity)| Some(weight * rarity * of(*term)?))
-        .collect();
+    let products: Vec<f32> =
+        products.filter_map(|((term, weight), rarity)| Some(weight * rarity * of(*term)?)).collect();
     (!products.is_empty()).then(|| products.iter().sum())
 }
