@@ -212,6 +212,14 @@ async fn a_flood_of_log_lines_is_dropped_without_harm() {
     assert_eq!(answer[0].edit, Edit::Keep);
 }
 
+#[tokio::test]
+async fn a_guest_gets_the_tokens_of_a_large_document() {
+    let plugin = hostile(Limits { time: Duration::from_secs(5), ..limits() }).await;
+    let documents = [document(&"kelp, é. ".repeat(50_000)), document("count")];
+    let answers = plugin.process(&call(), &documents).await.unwrap();
+    assert_eq!(answers.len(), 2);
+}
+
 /// Returns how many calls the instance has served that served this one.
 async fn calls(plugin: &Plugin) -> u32 {
     let answer = plugin.process(&call(), &[document("calls")]).await.unwrap();
