@@ -3,6 +3,8 @@
 //!
 //! The guest is built by `tests/guests/build.sh`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -302,6 +304,36 @@ async fn a_refused_configuration_is_a_reason_not_to_load() {
     let bytes = std::fs::read(built()).unwrap();
     let want = "it refuses its configuration: invalid configuration: no such thing";
     check_load(&bytes, table("start = 'refuse'"), want).await;
+}
+
+/// The guest with one name in it changed for another of the same length.
+fn renamed(from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(built()).unwrap();
+    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_plugin_for_another_contract_is_refused() {
+    let want = "it was built for embergate:plugin 0.2.0, and this gateway has 0.1.0";
+    check_load(&renamed("@0.1.0", "@0.2.0"), table(""), want).await;
+}
+
+#[tokio::test]
+async fn a_plugin_without_lifecycle_is_refused() {
+    check_load(&renamed("plugin/lifecycle@", "plugin/lifecycla@"), table(""), "does not export `lifecycle`")
+        .await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_imports_what_nobody_provides_is_refused() {
+    let want = "it needs `wasi:clockz/monotonic-clock@0.2.0`, which the gateway does not provide";
+    check_load(&renamed("wasi:clocks", "wasi:clockz"), table(""), want).await;
 }
 
 #[tokio::test]
