@@ -35,7 +35,8 @@ async fn headers_tell_purpose_hits_and_a_request_id() {
 async fn a_text_given_twice_is_counted_twice() {
     let gateway = Gateway::start(EMBEDDED).await;
     let n_tokens = async |input: &str| {
-        let answer = gateway.post("/v1/embeddings", &format!(r#"{{"model":"test-embed","input":{input}}}"#)).await;
+        let answer =
+            gateway.post("/v1/embeddings", &format!(r#"{{"model":"test-embed","input":{input}}}"#)).await;
         answer.json["usage"]["prompt_tokens"].as_u64().unwrap()
     };
     assert_eq!(n_tokens(r#"["kelp","kelp"]"#).await, 2 * n_tokens(r#""kelp""#).await);
