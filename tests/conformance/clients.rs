@@ -1,6 +1,6 @@
 //! The real clients, each in its own language, against a gateway in this process.
 
-use tokio::process::Command;
+use std::process::Command;
 
 use crate::scenes::Scene;
 
@@ -11,12 +11,10 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/cli
 async fn the_real_clients_get_the_vectors_that_the_upstream_gives() {
     let scene = Scene::usual().await;
     let gateway = format!("http://{}", scene.gateway.address);
-    let output = Command::new(format!("{FOLDER}/run.sh"))
-        .args([&gateway, "test-embed", &scene.upstream_url()])
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
+    let upstream = scene.upstream_url();
+    let run =
+        move || Command::new(format!("{FOLDER}/run.sh")).args([&gateway, "test-embed", &upstream]).output();
+    let output = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
     let (said, complaints) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{complaints}");
