@@ -118,6 +118,11 @@ impl Gateway {
         self.ask("POST", path, &[("content-type", "application/json")], body.into()).await
     }
 
+    /// Asks the gateway to stop, and waits for nothing.
+    pub(crate) fn begin_to_stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Stops the gateway and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();

@@ -68,7 +68,7 @@ pub(crate) fn case(id: &str, answer: &Answer) -> Verdict {
             let data = &json["data"];
             said(data[0]["embedding"] == data[1]["embedding"], "two identical vectors", answer)?;
             let n_tokens = json["usage"]["prompt_tokens"].as_u64().unwrap_or(0);
-            said(0 < n_tokens && n_tokens % 2 == 0, "usage of both", answer)
+            said(0 < n_tokens && n_tokens.is_multiple_of(2), "usage of both", answer)
         }
         "oai-041" => {
             invalid(answer)?;

@@ -1,5 +1,6 @@
 //! The upstreams that cases suppose: an Ollama that works, one that does not, one that is full.
 
+use embergate_test_support::gate::Held;
 use embergate_test_support::ollama::{Fault, OllamaSim};
 
 use crate::cases::Case;
@@ -46,6 +47,11 @@ impl Scene {
              [[model]]\nname = {model:?}\nupstreams = [\"sim\"]\n{more}"
         );
         Self { gateway: Gateway::start(&toml).await, sim, seen: 0 }
+    }
+
+    /// Holds all calls to the upstream from now on.
+    pub(crate) fn hold(&self) -> Held {
+        self.sim.hold()
     }
 
     /// Where the upstream listens.
