@@ -38,8 +38,6 @@ pub struct Config {
     pub max_queued: usize,
     /// Interactive batches that may overtake a waiting bulk batch, at most.
     pub max_overtaken: u32,
-    /// Upstream calls for one batch, at most, before it is halved or fails.
-    pub max_attempts: usize,
 }
 
 impl Default for Config {
@@ -51,7 +49,6 @@ impl Default for Config {
             bulk_above: 32,
             max_queued: 65_536,
             max_overtaken: 8,
-            max_attempts: 3,
         }
     }
 }
@@ -90,7 +87,7 @@ pub trait Backend: Send + Sync + 'static {
 /// What to do about a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Another upstream may answer; this one would fail again.
+    /// Another upstream may answer; this one would fail again. Each is asked once.
     Elsewhere,
     /// Any upstream may answer, though one of the texts may be the reason: a
     /// batch that fails so twice is halved.

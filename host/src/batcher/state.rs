@@ -23,7 +23,6 @@ pub(super) struct Unit<B: Backend> {
     entries: Vec<Entry<B>>,
     /// Upstreams that failed it.
     tried: Vec<usize>,
-    attempts: usize,
     faults: usize,
     /// What it shares with the other parts of the batch that it was halved from.
     rescue: Option<Arc<Rescue>>,
@@ -53,7 +52,7 @@ impl Rescue {
 
 impl<B: Backend> Unit<B> {
     fn new(entries: Vec<Entry<B>>, rescue: Option<Arc<Rescue>>) -> Self {
-        Self { entries, tried: Vec::new(), attempts: 0, faults: 0, rescue }
+        Self { entries, tried: Vec::new(), faults: 0, rescue }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -133,7 +132,6 @@ pub(super) struct State<B: Backend> {
     max_texts: usize,
     max_tokens: u32,
     max_overtaken: u32,
-    max_attempts: usize,
     upstreams: Vec<Upstream>,
     queues: Vec<Queue<B>>,
     pub(super) drain: Drain,
@@ -145,7 +143,6 @@ impl<B: Backend> State<B> {
             max_texts: config.max_texts,
             max_tokens: config.max_tokens,
             max_overtaken: config.max_overtaken,
-            max_attempts: config.max_attempts.max(1),
             upstreams: slots.into_iter().map(|slots| Upstream { slots, free: slots }).collect(),
             queues: (0..n_queues).map(|_| Queue::new()).collect(),
             drain: Drain::new(),
@@ -283,7 +280,6 @@ impl<B: Backend> State<B> {
         error: &B::Error,
         verdict: Verdict,
     ) -> bool {
-        unit.attempts += 1;
         unit.faults += usize::from(verdict != Verdict::Elsewhere);
         if !unit.tried.contains(&upstream) {
             unit.tried.push(upstream);
@@ -300,7 +296,7 @@ impl<B: Backend> State<B> {
         let retries = &mut self.queues[queue].retries;
         if !in_budget {
             unit.fail(error);
-        } else if again && unit.attempts < self.max_attempts {
+        } else if again {
             retries.push_back(unit);
         } else if verdict != Verdict::Elsewhere && 1 < unit.len() {
             retries.extend(unit.halves());

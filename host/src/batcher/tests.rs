@@ -20,8 +20,8 @@ struct Fake {
     faults: Mutex<VecDeque<Verdict>>,
     /// A text that fails every call that it is in.
     poison: Option<&'static str>,
-    /// An upstream that fails every call.
-    dead: Option<usize>,
+    /// Upstreams that fail every call.
+    dead: &'static [usize],
 }
 
 impl Fake {
@@ -31,7 +31,7 @@ impl Fake {
             log: Log::default(),
             faults: Mutex::default(),
             poison: None,
-            dead: None,
+            dead: &[],
         }
     }
 
@@ -51,7 +51,7 @@ impl Backend for Fake {
         if let Some(verdict) = self.faults.lock().unwrap().pop_front() {
             return Err(("scripted", verdict));
         }
-        if self.dead == Some(batch.upstream) {
+        if self.dead.contains(&batch.upstream) {
             return Err(("dead", Verdict::Elsewhere));
         }
         if texts.iter().any(|text| Some(text.as_str()) == self.poison) {
@@ -210,14 +210,21 @@ async fn too_many_texts_are_refused_and_room_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_one_upstream_fails_another_answers() {
-    let bench = Bench::new(Config::default(), &[1, 1], Fake { dead: Some(0), ..Fake::open() });
+    let bench = Bench::new(Config::default(), &[1, 1], Fake { dead: &[0], ..Fake::open() });
     let outcomes = all(bench.submit(Lane::Bulk, &texts(0..64))).await;
     assert!(outcomes.iter().all(Result::is_ok));
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_upstream_that_lives_is_enough() {
+    let bench = Bench::new(Config::default(), &[2; 6], Fake { dead: &[0, 1, 2, 4, 5], ..Fake::open() });
+    let outcomes = all(bench.submit(Lane::Bulk, &texts(0..300))).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_upstream_is_not_asked_twice_for_one_batch() {
-    let bench = Bench::new(Config::default(), &[1], Fake { dead: Some(0), ..Fake::open() });
+    let bench = Bench::new(Config::default(), &[1], Fake { dead: &[0], ..Fake::open() });
     let outcomes = all(bench.submit(Lane::Bulk, &texts(0..32))).await;
     assert!(outcomes.iter().all(|outcome| *outcome == Err(Failed { error: "dead", alone: false })));
     assert_eq!(bench.sizes(), [32]);

@@ -65,9 +65,8 @@ impl Agreement {
             return Ok(identity);
         }
         let answers = self.ask(&standby.members).await;
-        let identity = match elect(&answers) {
-            Some(identity) => identity,
-            None => return Err(first_error(answers, &self.model)),
+        let Some(identity) = elect(&answers) else {
+            return Err(first_error(answers, &self.model));
         };
         standby.members = self.sort(answers, &identity, admit);
         standby.asked = Some(Instant::now());

@@ -97,7 +97,8 @@ impl Embedded {
             vectors.iter().map(|vector| vector.iter().any(|value| *value != 0.0)).collect();
         let known_vectors =
             vectors.into_iter().zip(&is_known).filter_map(|(vector, known)| known.then_some(vector));
-        let texts = call.texts.iter().zip(&is_known).filter_map(|(text, known)| known.then(|| text.clone()));
+        let texts =
+            call.texts.iter().zip(&is_known).filter(|(_, known)| **known).map(|(text, _)| text.clone());
         let call = Call { texts: texts.collect(), ..call };
         let mut embeddings = check::embeddings(&self.upstream, &call, known_vectors.collect())?.into_iter();
         let answers = is_known.into_iter().map(|known| {
