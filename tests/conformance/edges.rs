@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::gateway::{EMBEDDED, Gateway};
+use crate::scenes::Scene;
 
 const HELLO: &str = r#"{"model":"test-embed","input":["hello","world"]}"#;
 
@@ -35,7 +36,8 @@ async fn headers_tell_purpose_hits_and_a_request_id() {
 async fn a_text_given_twice_is_counted_twice() {
     let gateway = Gateway::start(EMBEDDED).await;
     let n_tokens = async |input: &str| {
-        let answer = gateway.post("/v1/embeddings", &format!(r#"{{"model":"test-embed","input":{input}}}"#)).await;
+        let answer =
+            gateway.post("/v1/embeddings", &format!(r#"{{"model":"test-embed","input":{input}}}"#)).await;
         answer.json["usage"]["prompt_tokens"].as_u64().unwrap()
     };
     assert_eq!(n_tokens(r#"["kelp","kelp"]"#).await, 2 * n_tokens(r#""kelp""#).await);
@@ -127,5 +129,45 @@ async fn an_unready_gateway_says_why() {
     let answer = gateway.ask("GET", "/readyz", &[], Vec::new()).await;
     assert_eq!(answer.status, 503);
     assert!(answer.text.contains("`gone`"), "{}", answer.text);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_is_answered_when_the_gateway_stops() {
+    let scene = Scene::usual().await;
+    let held = scene.hold();
+    let stopping = async {
+        held.until_waiting(1).await;
+        scene.gateway.begin_to_stop();
+        drop(held);
+    };
+    let (answer, ()) = tokio::join!(scene.gateway.post("/v1/embeddings", HELLO), stopping);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let address = scene.gateway.address;
+    scene.gateway.stop().await;
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_spoken_to_those_who_begin_with_it() {
+    let gateway = Gateway::start(EMBEDDED).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&empty_settings).await.unwrap();
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame[3], 4, "the first frame is its settings: {frame:?}");
+    drop(stream);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_or_never_ends_its_head_is_closed() {
+    let gateway = Gateway::start(&format!("[server]\nhead_timeout = \"50ms\"\n{EMBEDDED}")).await;
+    for begun in ["", "P", "POST /api/embed HTTP/1.1\r\nhost: local"] {
+        let answer = raw(&gateway, begun).await;
+        assert!(!answer.contains("200"), "{answer}");
+    }
     gateway.stop().await;
 }

@@ -13,10 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Numbers in a vector of the model `test-embed`.
-pub(crate) const DIMENSIONS: usize = 256;
-
-/// The model that is inside the binary, under the names that the cases use.
+/// The model that is inside the binary, under the name that the cases use.
 pub(crate) const EMBEDDED: &str = r#"
 [[upstream]]
 name = "inside"
@@ -27,11 +24,6 @@ name = "test-embed"
 upstream_name = "static-embed-en-256"
 upstreams = ["inside"]
 max_tokens = 8192
-
-[[model]]
-name = "hf.co/Qwen/Qwen3-Embedding-0.6B-GGUF:Q8_0"
-upstream_name = "static-embed-en-256"
-upstreams = ["inside"]
 "#;
 
 /// A gateway on ports that the system chose. Stops when dropped; `stop` waits for its end.
@@ -124,6 +116,11 @@ impl Gateway {
     /// Posts JSON.
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.ask("POST", path, &[("content-type", "application/json")], body.into()).await
+    }
+
+    /// Asks the gateway to stop, and waits for nothing.
+    pub(crate) fn begin_to_stop(&self) {
+        self.stop.cancel();
     }
 
     /// Stops the gateway and waits until it has ended.

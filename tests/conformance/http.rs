@@ -3,69 +3,47 @@
 use std::collections::BTreeSet;
 
 use crate::cases::{self, Case};
-use crate::gateway::{Answer, EMBEDDED, Gateway};
+use crate::gateway::Answer;
 use crate::judge;
 use crate::later::LATER;
-
-/// The case whose upstream refuses connections.
-const UNREACHABLE: &str = "oai-053";
+use crate::scenes::{self, Scene};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_that_does_not_wait_is_answered_as_expected() {
-    let (gateway, lonely) = (Gateway::start(EMBEDDED).await, Gateway::start(&unreachable()).await);
+    let mut usual = Scene::usual().await;
     let mut failed = Vec::new();
     for case in cases::all().iter().filter(|case| reason_to_wait(&case.id).is_none()) {
-        let gateway = if case.id == UNREACHABLE { &lonely } else { &gateway };
-        if let Err(why) = judge_case(case, &run(gateway, case).await) {
+        let answer = match scenes::own_answer(case).await {
+            Some(answer) => answer,
+            None => scenes::ask(&usual.gateway, case).await,
+        };
+        let calls = usual.calls_since();
+        if let Err(why) = judge_case(case, &answer).and_then(|()| judge::calls(&case.id, calls)) {
             failed.push(format!("{}: {why}\n  expected: {} {}", case.id, case.expect_status, case.expect));
         }
     }
     assert!(failed.is_empty(), "{} cases failed:\n{}", failed.len(), failed.join("\n"));
-    gateway.stop().await;
-    lonely.stop().await;
+    usual.gateway.stop().await;
 }
 
 /// A case that waits must not be served already: then it belongs to the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_that_waits_is_in_the_file_and_does_not_pass_yet() {
-    let gateway = Gateway::start(EMBEDDED).await;
+    let usual = Scene::usual().await;
     let cases = cases::all();
     let known: BTreeSet<&str> = cases.iter().map(|case| case.id.as_str()).collect();
     assert_eq!(known.len(), cases.len(), "two cases have the same id");
     let unknown: Vec<_> = LATER.iter().filter(|(id, _)| !known.contains(id)).collect();
     assert!(unknown.is_empty(), "no case of the file: {unknown:?}");
     for case in cases.iter().filter(|case| reason_to_wait(&case.id).is_some()) {
-        let answer = run(&gateway, case).await;
+        let answer = scenes::ask(&usual.gateway, case).await;
         assert!(judge_case(case, &answer).is_err(), "{} passes: take it off the list", case.id);
     }
-    gateway.stop().await;
+    usual.gateway.stop().await;
 }
 
 fn reason_to_wait(id: &str) -> Option<&'static str> {
     LATER.iter().find(|(later, _)| *later == id).map(|(_, reason)| *reason)
-}
-
-/// A model whose only upstream is a port where nobody listens.
-fn unreachable() -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    format!(
-        r#"
-        [[upstream]]
-        name = "gone"
-        kind = "ollama"
-        url = "http://127.0.0.1:{port}"
-
-        [[model]]
-        name = "test-embed"
-        upstreams = ["gone"]
-        "#
-    )
-}
-
-async fn run(gateway: &Gateway, case: &Case) -> Answer {
-    let own = case.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
-    let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(own).collect();
-    gateway.ask(&case.method, &case.path, &headers, case.body()).await
 }
 
 fn judge_case(case: &Case, answer: &Answer) -> Result<(), String> {

@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::gateway::{Answer, DIMENSIONS};
+use crate::gateway::Answer;
+use crate::scenes::DIMENSIONS;
 
 type Verdict = Result<(), String>;
 
@@ -43,8 +44,9 @@ pub(crate) fn case(id: &str, answer: &Answer) -> Verdict {
         }
         "oai-003" | "oai-008" => floats(answer, 1),
         "oai-031" => floats(answer, 400),
-        "oai-005" => base64(answer, 2),
-        "oai-006" | "oai-010" => base64(answer, 1),
+        "oai-005" => base64(answer, 2, DIMENSIONS),
+        "oai-006" => base64(answer, 1, DIMENSIONS),
+        "oai-010" => base64(answer, 1, 256),
         "oai-011" | "oai-013" => param(answer, "dimensions"),
         "oai-020" | "oai-025" | "oai-026" | "oai-028" | "oai-030" | "oai-018" => {
             invalid(answer)?;
@@ -66,13 +68,21 @@ pub(crate) fn case(id: &str, answer: &Answer) -> Verdict {
             let data = &json["data"];
             said(data[0]["embedding"] == data[1]["embedding"], "two identical vectors", answer)?;
             let n_tokens = json["usage"]["prompt_tokens"].as_u64().unwrap_or(0);
-            said(0 < n_tokens && n_tokens % 2 == 0, "usage of both", answer)
+            said(0 < n_tokens && n_tokens.is_multiple_of(2), "usage of both", answer)
         }
         "oai-041" => {
             invalid(answer)?;
             param(answer, "model")
         }
         "oai-043" | "oai-046" | "oai-048" => invalid(answer),
+        "oai-045" => invalid(answer),
+        "oai-055" | "oai-056" => {
+            said(answer.header("x-should-retry") == Some("false"), "x-should-retry", answer)
+        }
+        "emb-039" => {
+            said(answer.header("retry-after").is_some(), "retry-after", answer)?;
+            error(answer, "server busy, please try again.  maximum pending requests exceeded")
+        }
         "oai-053" => {
             said(json["error"]["type"] == "api_error", "error.type", answer)?;
             said(answer.header("retry-after").is_some(), "retry-after", answer)
@@ -119,7 +129,8 @@ pub(crate) fn case(id: &str, answer: &Answer) -> Verdict {
             notices(answer, "options")?;
             vectors(answer, 3)
         }
-        "emb-021" | "emb-022" | "emb-032" | "emb-034" => vectors(answer, 1),
+        "emb-021" => vectors_of(answer, 1, 256),
+        "emb-022" | "emb-032" | "emb-034" => vectors(answer, 1),
         "emb-024" | "emb-031" | "emb-036" | "emb-041" => Ok(()),
         "emb-026" | "emb-027" => {
             notices(answer, "keep_alive")?;
@@ -131,6 +142,16 @@ pub(crate) fn case(id: &str, answer: &Answer) -> Verdict {
         "dis-015" => Ok(()),
         unknown => Err(format!("nobody judges `{unknown}`: add it here, or to the cases that wait")),
     }
+}
+
+/// The verdict on how often the upstream was asked, where the case says it.
+pub(crate) fn calls(id: &str, n_calls: usize) -> Verdict {
+    let want = match id {
+        "oai-001" => 1,
+        "oai-021" | "oai-023" | "oai-030" | "oai-040" | "emb-009" | "emb-011" | "emb-016" => 0,
+        _ => return Ok(()),
+    };
+    if n_calls == want { Ok(()) } else { Err(format!("{n_calls} calls to the upstream, not {want}")) }
 }
 
 fn said(held: bool, what: &str, answer: &Answer) -> Verdict {
@@ -146,18 +167,18 @@ fn floats(answer: &Answer, n_texts: usize) -> Verdict {
     said(data.len() == n_texts, "the number of vectors", answer)?;
     for (index, item) in data.iter().enumerate() {
         said(item["index"] == index, "the index", answer)?;
-        unit(&item["embedding"], answer)?;
+        unit(&item["embedding"], DIMENSIONS, answer)?;
     }
     Ok(())
 }
 
-fn base64(answer: &Answer, n_texts: usize) -> Verdict {
+fn base64(answer: &Answer, n_texts: usize, dimensions: usize) -> Verdict {
     let data = answer.json["data"].as_array().ok_or("`data` is no list")?;
     said(data.len() == n_texts, "the number of vectors", answer)?;
     for item in data {
         let text = item["embedding"].as_str().ok_or("an embedding is no text")?;
         let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
-        said(bytes.len() == DIMENSIONS * 4, "the number of bytes", answer)?;
+        said(bytes.len() == dimensions * 4, "the number of bytes", answer)?;
         let (numbers, _) = bytes.as_chunks::<4>();
         norm_is_one(numbers.iter().map(|number| f32::from_le_bytes(*number).into()), answer)?;
     }
@@ -165,14 +186,18 @@ fn base64(answer: &Answer, n_texts: usize) -> Verdict {
 }
 
 fn vectors(answer: &Answer, n_texts: usize) -> Verdict {
-    let embeddings = answer.json["embeddings"].as_array().ok_or("`embeddings` is no list")?;
-    said(embeddings.len() == n_texts, "the number of vectors", answer)?;
-    embeddings.iter().try_for_each(|embedding| unit(embedding, answer))
+    vectors_of(answer, n_texts, DIMENSIONS)
 }
 
-fn unit(embedding: &Value, answer: &Answer) -> Verdict {
+fn vectors_of(answer: &Answer, n_texts: usize, dimensions: usize) -> Verdict {
+    let embeddings = answer.json["embeddings"].as_array().ok_or("`embeddings` is no list")?;
+    said(embeddings.len() == n_texts, "the number of vectors", answer)?;
+    embeddings.iter().try_for_each(|embedding| unit(embedding, dimensions, answer))
+}
+
+fn unit(embedding: &Value, dimensions: usize, answer: &Answer) -> Verdict {
     let numbers = embedding.as_array().ok_or("an embedding is no list of numbers")?;
-    said(numbers.len() == DIMENSIONS, "the number of dimensions", answer)?;
+    said(numbers.len() == dimensions, "the number of dimensions", answer)?;
     norm_is_one(numbers.iter().map(|number| number.as_f64().unwrap_or(f64::NAN)), answer)
 }
 

@@ -2,8 +2,6 @@
 
 const KEYS: &str = "the gateway has no API keys";
 const TOKENS: &str = "token arrays are refused, not decoded";
-const ADMISSION: &str = "needs a queue that can be filled and held";
-const UPSTREAM: &str = "needs an Ollama that can be told what to answer";
 const LEGACY: &str = "/api/embeddings is not served";
 const DISCOVERY: &str = "Ollama's discovery and management paths are not served";
 
@@ -11,12 +9,8 @@ const DISCOVERY: &str = "Ollama's discovery and management paths are not served"
 pub(crate) const LATER: &[(&str, &str)] = &[
     ("oai-015", TOKENS),
     ("oai-016", TOKENS),
-    ("oai-045", UPSTREAM),
     ("oai-050", KEYS),
     ("oai-051", KEYS),
-    ("oai-055", UPSTREAM),
-    ("oai-056", UPSTREAM),
-    ("emb-039", ADMISSION),
     ("leg-001", LEGACY),
     ("leg-003", LEGACY),
     ("leg-005", LEGACY),

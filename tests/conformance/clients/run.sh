@@ -8,6 +8,7 @@ clients=${EMBERGATE_CLIENTS:-$here/../../../target/clients}
 clients=$(cd "$clients" && pwd)
 
 failed=0
+export PYTHONDONTWRITEBYTECODE=1
 "$clients/python/bin/python" "$here/openai_python.py" "$@" || failed=1
 "$clients/python/bin/python" "$here/ollama_python.py" "$@" || failed=1
 # Node looks for packages beside the script, so the script goes to the packages.
