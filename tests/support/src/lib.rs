@@ -1,1 +1,4 @@
 //! What the tests of several suites use.
+
+pub mod gate;
+pub mod ollama;
