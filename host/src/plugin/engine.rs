@@ -28,7 +28,8 @@ pub(super) struct Runtime {
     /// The same and `embedder`.
     embedding_linker: Linker<State>,
     ticker: Ticker,
-    /// Calls on large documents at once: one core is always left to small ones.
+    /// Calls on large documents at once: one core, and one instance of each
+    /// plugin that may have several, are always left to small ones.
     pub(super) bulk: tokio::sync::Semaphore,
 }
 
@@ -45,7 +46,8 @@ impl Runtime {
         embedder::add_to_linker::<_, HasSelf<_>>(&mut embedding_linker, |state| state)?;
 
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let bulk = tokio::sync::Semaphore::new(cores.saturating_sub(1).max(1));
+        let fewest = limits.iter().map(|limits| limits.instances).min().unwrap_or(1);
+        let bulk = tokio::sync::Semaphore::new(cores.min(fewest).saturating_sub(1).max(1));
         let ticker = Ticker::spawn(engine.weak());
         Ok(Arc::new(Self { engine, linker, embedding_linker, ticker, bulk }))
     }

@@ -272,3 +272,105 @@ fn count_all<'t>(
     }
     Some(counts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Embedding, Purpose};
+    use crate::plugin::Limits;
+
+    const TEXT: &str = "kelp é and eelgrass";
+
+    /// Embeds a text as its length and 1.
+    struct Lengths;
+
+    #[async_trait::async_trait]
+    impl SpanEmbedder for Lengths {
+        async fn embed(&self, _: &ModelName, texts: Vec<String>) -> Result<Vec<Embedding>, String> {
+            let embed = |text: &String| {
+                Embedding::new(vec![text.len() as f32, 1.0]).map_err(|error| error.to_string())
+            };
+            texts.iter().map(embed).collect()
+        }
+    }
+
+    fn state(text: &str, embedder: Option<Arc<dyn SpanEmbedder>>) -> State {
+        let limits = Limits::default();
+        let call = Call {
+            model: ModelName::new("model").unwrap(),
+            purpose: Purpose::Document,
+            max_tokens: 400,
+            tokenizer: Arc::new(Tokenizer::estimate()),
+            language: None,
+            embedder,
+        };
+        let mut state = State::new("test".into(), &limits);
+        state.deadline = Instant::now() + limits.time;
+        state.work = Some(Work::new(&call, [&Document { text: text.into(), ..Document::default() }]));
+        state
+    }
+
+    fn spans(list: &[(u32, u32)]) -> Vec<Span> {
+        list.iter().map(|&(start, end)| Span { start, end }).collect()
+    }
+
+    #[tokio::test]
+    async fn ends_are_in_the_unit_that_was_asked_for() {
+        let mut state = state(TEXT, None);
+        let ends =
+            text::Host::segment(&mut state, 0, text::Boundary::Word, OffsetUnit::CodePoint).await.unwrap();
+        assert_eq!(ends, [4, 5, 6, 7, 10, 11, 19]);
+    }
+
+    #[tokio::test]
+    async fn a_span_that_was_counted_is_remembered() {
+        let mut state = state(TEXT, None);
+        let asked = spans(&[(0, 4), (8, 20), (0, 4)]);
+        let counts = text::Host::count_tokens(&mut state, 0, OffsetUnit::Utf8Byte, asked).await.unwrap();
+        assert_eq!(counts, [1, 3, 1]);
+        let work = state.work.unwrap();
+        assert_eq!(work.counted(0, crate::document::Span::new(8, 20)), Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_span_inside_a_character_traps() {
+        let mut state = state(TEXT, None);
+        let asked = spans(&[(0, 6)]);
+        assert!(text::Host::count_tokens(&mut state, 0, OffsetUnit::Utf8Byte, asked).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn long_work_stops_at_the_deadline() {
+        let mut state = state(&"kelp. ".repeat(100_000), None);
+        state.deadline = Instant::now();
+        let stopped = text::Host::segment(&mut state, 0, text::Boundary::Word, OffsetUnit::Utf8Byte).await;
+        assert!(matches!(stopped.unwrap_err().downcast_ref(), Some(Trap::Interrupt)));
+    }
+
+    #[tokio::test]
+    async fn spans_are_embedded_in_their_order() {
+        let mut state = state(TEXT, Some(Arc::new(Lengths)));
+        let asked = spans(&[(0, 4), (8, 11)]);
+        let matrix =
+            embedder::Host::embed_spans(&mut state, 0, OffsetUnit::Utf8Byte, asked).await.unwrap().unwrap();
+        assert_eq!((matrix.rows, matrix.dim, matrix.data), (2, 2, vec![4.0, 1.0, 3.0, 1.0]));
+    }
+
+    #[tokio::test]
+    async fn embedding_may_be_unavailable() {
+        let mut state = state(TEXT, None);
+        let answer =
+            embedder::Host::embed_spans(&mut state, 0, OffsetUnit::Utf8Byte, spans(&[(0, 4)])).await.unwrap();
+        assert!(matches!(answer, Err(Error::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_call_writes_no_more_lines_than_it_may() {
+        let mut state = state(TEXT, None);
+        state.log_lines = 2;
+        for _ in 0..5 {
+            log::Host::write(&mut state, log::Level::Info, "again".into(), Vec::new()).unwrap();
+        }
+        assert_eq!(state.log_lines, 0);
+    }
+}
