@@ -216,3 +216,98 @@ impl<'p> Layout<'p> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(page: &str, options: Options) -> String {
+        let mut text = String::new();
+        let mut from = 0;
+        for patch in extract(page, options).patches {
+            text.push_str(&page[from..patch.start]);
+            text.push_str(&patch.text);
+            from = patch.end;
+        }
+        text + &page[from..]
+    }
+
+    #[track_caller]
+    fn check(page: &str, want: &str) {
+        assert_eq!(text_of(page, Options::default()), want);
+    }
+
+    #[test]
+    fn main_counts_before_everything_around_it() {
+        check(
+            "<p>Cookies!</p><main><p>The words of the page.</p></main><p>Bye.</p>",
+            "The words of the page.",
+        );
+        check("<p>Cookies!</p><div role=main>The words of the page.</div>", "The words of the page.");
+    }
+
+    #[test]
+    fn a_main_element_with_next_to_nothing_in_it_does_not_hide_the_page() {
+        check(
+            "<main>Wait</main><p>But all of the words stand here.</p>",
+            "Wait\n\nBut all of the words stand here.",
+        );
+    }
+
+    #[test]
+    fn a_page_of_links_is_kept() {
+        check("<ul><li><a href=a>one</a><li><a href=b>two</a></ul>", "- one\n- two");
+    }
+
+    #[test]
+    fn menus_of_links_around_unmarked_content_go() {
+        check(
+            "<div><a href=a>Home</a> <a href=b>Shop</a></div><div><p>Words enough to be the content.</p></div>",
+            "Words enough to be the content.",
+        );
+    }
+
+    #[test]
+    fn the_first_heading_is_never_left_behind() {
+        check(
+            "<h1>Carp</h1><div>They live in ponds and eat nearly all.</div>",
+            "# Carp\n\nThey live in ponds and eat nearly all.",
+        );
+    }
+
+    #[test]
+    fn a_page_can_be_kept_whole() {
+        let whole = Options { main_content: false, ..Options::default() };
+        assert_eq!(text_of("<p>a</p><main>b c d e f</main>", whole), "a\n\nb c d e f");
+    }
+
+    #[test]
+    fn without_fences_the_text_is_plain() {
+        let plain = Options { fences: false, ..Options::default() };
+        assert_eq!(text_of("<p>a<pre>b\n c</pre>", plain), "a\n\nb\n c");
+        assert_eq!(extract("", plain).media_type, "text/plain");
+    }
+
+    #[test]
+    fn images_are_silent_unless_asked() {
+        check("a <img alt=carp> b", "a b");
+    }
+
+    #[test]
+    fn the_page_says_its_title_and_language() {
+        let found = extract("<HTML LANG='tr'><TITLE>\n G&ouml;l </TITLE>", Options::default());
+        assert_eq!((found.title.as_deref(), found.language.as_deref()), (Some("Göl"), Some("tr")));
+    }
+
+    #[test]
+    fn text_that_needs_no_change_gets_no_patch() {
+        assert_eq!(extract("no markup at all", Options::default()).patches, []);
+    }
+
+    #[test]
+    fn patches_are_no_larger_than_what_changes() {
+        let patches = extract("<p>a &amp; b</p>", Options::default()).patches;
+        let patch = |start, end, text: &str| Patch { start, end, text: text.into() };
+        assert_eq!(patches, [patch(0, 3, ""), patch(6, 10, ""), patch(12, 16, "")]);
+    }
+}
