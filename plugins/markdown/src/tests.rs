@@ -25,7 +25,7 @@ fn check(text: &str, tokens: Tokens, config: Config) -> Answer {
     let answer = answer(text, tokens, config);
     let host = Host::new(text, tokens);
     check_coverage(text, &answer);
-    check_clusters(text, &answer, &host);
+    check_clusters(text, &answer, &host, config.max_tokens);
     for chunk in &answer.chunks {
         let Chunk { span, prefix, .. } = chunk;
         assert!(!span.of(text).trim().is_empty(), "{chunk:?} holds white space only");
@@ -57,7 +57,7 @@ fn check_coverage(text: &str, answer: &Answer) {
 
 /// An end inside a grapheme cluster is right only where blocks or limits leave no other.
 #[track_caller]
-fn check_clusters(text: &str, answer: &Answer, host: &Host<'_>) {
+fn check_clusters(text: &str, answer: &Answer, host: &Host<'_>, limit: u32) {
     let ends = segment(text, Boundary::Grapheme);
     let blocks = crate::blocks::parse(text).blocks;
     let is_block_edge = |at| blocks.iter().any(|block| block.span.start == at || block.span.end == at);
@@ -69,9 +69,10 @@ fn check_clusters(text: &str, answer: &Answer, host: &Host<'_>) {
         }
         let start = if index == 0 { 0 } else { ends[index - 1] as usize };
         let cluster = &text[start..ends[index] as usize];
-        // Over the limit together with the prefix before it.
-        let longest = answer.chunks.iter().map(|chunk| chunk.prefix.len()).max().unwrap_or(0);
-        assert!(longest > 0 || host.count(cluster) > 1, "cluster {cluster:?} is cut at {at}");
+        // With the longest prefix that may stand before it.
+        let mut prefixes = answer.chunks.iter().map(|chunk| &chunk.prefix);
+        let is_too_long = prefixes.any(|prefix| host.count(&format!("{prefix}{cluster}")) > limit);
+        assert!(is_too_long, "cluster {cluster:?} is cut at {at}");
         known = Some(index);
     }
 }
