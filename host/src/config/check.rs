@@ -66,7 +66,6 @@ impl Faults {
             ("plugins.limits.uses", limits.uses.into()),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
-            ("batcher.max_attempts", batcher.max_attempts as u64),
             ("plugins.limits.wait", limits.wait.as_nanos() as u64),
             ("index.max_documents", index.max_documents as u64),
             ("index.batch_texts", index.batch_texts as u64),
