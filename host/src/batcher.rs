@@ -1,14 +1,28 @@
 //! Hands queued texts to whichever upstream has a free slot, in batches.
 //!
 //! Nothing waits for company: a lone text leaves at once, and batches grow only
-//! while every slot is busy.
+//! while every slot is busy. There is no timer and no task that waits for work:
+//! whatever changes the picture (a submission, a call that ended) hands out all
+//! that can be handed out, under one lock, so that no wakeup can be lost.
 
+mod drain;
+mod state;
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
+use metrics::{Counter, Gauge, Histogram};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::state::{Entry, Next, State, Unit};
 
 /// The `[batcher]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Texts in an upstream call, at most.
@@ -20,8 +34,10 @@ pub struct Config {
     pub bulk_slice: Duration,
     /// Texts in a request that make it bulk.
     pub bulk_above: usize,
-    /// Texts that wait, at most; more are refused.
+    /// Texts that wait for an embedding, at most; more are refused.
     pub max_queued: usize,
+    /// Interactive batches that may overtake a waiting bulk batch, at most.
+    pub max_overtaken: u32,
 }
 
 impl Default for Config {
@@ -32,6 +48,298 @@ impl Default for Config {
             bulk_slice: Duration::from_millis(50),
             bulk_above: 32,
             max_queued: 65_536,
+            max_overtaken: 8,
         }
     }
 }
+
+/// Bulk work leaves room for interactive work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Interactive,
+    Bulk,
+}
+
+/// One upstream call.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Index of the upstream, in the order given to [`Batcher::new`].
+    pub upstream: usize,
+    /// Index of the queue, in the order given to [`Batcher::new`].
+    pub queue: usize,
+    pub texts: Vec<Arc<str>>,
+}
+
+/// What sends batches to upstreams.
+pub trait Backend: Send + Sync + 'static {
+    /// What one text gets.
+    type Answer: Send + 'static;
+    type Error: Clone + Send + 'static;
+
+    /// Sends `batch`, answering with one answer for each text, in order.
+    /// Dropping the future gives the call up.
+    fn send(
+        &self,
+        batch: Batch,
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, (Self::Error, Verdict)>> + Send;
+}
+
+/// What to do about a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Another upstream may answer; this one would fail again. Each is asked once.
+    Elsewhere,
+    /// Any upstream may answer, though one of the texts may be the reason: a
+    /// batch that fails so twice is halved.
+    Again,
+    /// One of the texts is the reason: the batch is halved at once.
+    Halve,
+}
+
+/// Why a text that was submitted has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed<E> {
+    pub error: E,
+    /// The text failed alone, while others of its batch were answered.
+    pub alone: bool,
+}
+
+/// Too many texts wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// From the measured drain rate, 1 to 60 s.
+    pub retry_after: Duration,
+}
+
+/// What takes batches.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Calls under way at once, at most.
+    pub max_in_flight: usize,
+}
+
+/// Texts that may share a call: those of one model and one truncation.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// The model's name, for metrics.
+    pub model: String,
+    /// What tells it from the model's other queues, for metrics.
+    pub way: &'static str,
+}
+
+/// A text on its way to an upstream.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pub text: Arc<str>,
+    pub n_tokens: u32,
+}
+
+/// The right to submit a number of texts, taken before work is spent on them.
+pub struct Places(OwnedSemaphorePermit);
+
+/// Where the answer to one text arrives; dropping it abandons the text.
+pub type Reply<B> = oneshot::Receiver<Result<<B as Backend>::Answer, Failed<<B as Backend>::Error>>>;
+
+/// Queues in front of upstreams.
+pub struct Batcher<B: Backend> {
+    shared: Arc<Shared<B>>,
+}
+
+struct Shared<B: Backend> {
+    config: Config,
+    backend: B,
+    places: Arc<Semaphore>,
+    state: Mutex<State<B>>,
+    meters: Vec<Meters>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Handles of one queue's metrics.
+struct Meters {
+    queued: Gauge,
+    batch_texts: Histogram,
+    batch_wait: Histogram,
+    halved: Counter,
+}
+
+impl Meters {
+    fn new(queue: &Queue) -> Self {
+        let model = queue.model.clone();
+        Self {
+            queued: metrics::gauge!("embergate_queued_texts", "model" => model.clone(), "way" => queue.way),
+            batch_texts: metrics::histogram!("embergate_batch_texts", "model" => model.clone()),
+            batch_wait: metrics::histogram!("embergate_batch_wait_seconds", "model" => model.clone()),
+            halved: metrics::counter!("embergate_batches_halved_total", "model" => model),
+        }
+    }
+}
+
+impl<B: Backend> Batcher<B> {
+    /// Queues have no upstreams until [`Batcher::admit`] says which.
+    pub fn new(config: Config, upstreams: &[Upstream], queues: &[Queue], backend: B) -> Self {
+        let config = Config {
+            max_texts: config.max_texts.max(1),
+            max_queued: config.max_queued.clamp(1, Semaphore::MAX_PERMITS),
+            ..config
+        };
+        let slots = upstreams.iter().map(|upstream| upstream.max_in_flight.max(1)).collect();
+        Self {
+            shared: Arc::new(Shared {
+                places: Arc::new(Semaphore::new(config.max_queued)),
+                state: Mutex::new(State::new(&config, slots, queues.len())),
+                meters: queues.iter().map(Meters::new).collect(),
+                tasks: TaskTracker::new(),
+                stop: CancellationToken::new(),
+                backend,
+                config,
+            }),
+        }
+    }
+
+    /// What batches are sent through.
+    pub fn backend(&self) -> &B {
+        &self.shared.backend
+    }
+
+    /// Lets `upstream` take texts of `queue` from now on.
+    pub fn admit(&self, queue: usize, upstream: usize) {
+        self.shared.lock().admit(queue, upstream);
+        self.shared.dispatch();
+    }
+
+    /// Takes room for `n_texts`, at once or not at all.
+    pub fn reserve(&self, n_texts: usize) -> Result<Places, Full> {
+        let full = || Full { retry_after: self.retry_after() };
+        let n_permits = u32::try_from(n_texts).map_err(|_| full())?;
+        self.shared.places.clone().try_acquire_many_owned(n_permits).map(Places).map_err(|_| full())
+    }
+
+    /// How long until what waits now is through, as far as was measured.
+    pub fn retry_after(&self) -> Duration {
+        let waiting = self.shared.config.max_queued - self.shared.places.available_permits();
+        self.shared.lock().drain.retry_after(waiting, Instant::now())
+    }
+
+    /// Queues `texts`, for which `places` was taken; one reply for each, in order.
+    ///
+    /// A reply closes without an answer when the batcher shuts down, or when
+    /// `places` was taken for fewer texts.
+    pub fn submit(&self, queue: usize, lane: Lane, texts: Vec<Text>, mut places: Places) -> Vec<Reply<B>> {
+        let at = Instant::now();
+        let mut replies = Vec::with_capacity(texts.len());
+        let mut entries = Vec::with_capacity(texts.len());
+        for text in texts {
+            let (reply, receiver) = oneshot::channel();
+            replies.push(receiver);
+            if let Some(place) = places.0.split(1) {
+                entries.push(Entry { text, reply, at, _place: place });
+            }
+        }
+        self.shared.push(queue, lane, entries);
+        replies
+    }
+
+    /// Lets what is queued end, and stops the rest at `deadline`.
+    pub async fn shutdown(&self, deadline: Instant) {
+        self.shared.tasks.close();
+        let ended = tokio::time::timeout_at(deadline, self.shared.tasks.wait()).await;
+        self.shared.stop.cancel();
+        self.shared.lock().clear();
+        if ended.is_err() {
+            self.shared.tasks.wait().await;
+        }
+    }
+}
+
+impl<B: Backend> Drop for Batcher<B> {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues `entries`, unless everything was stopped: their replies close then.
+    fn push(self: &Arc<Self>, queue: usize, lane: Lane, entries: Vec<Entry<B>>) {
+        let mut state = self.lock();
+        // Asked under the lock, under which `shutdown` empties the queues after it stopped.
+        if !self.stop.is_cancelled() {
+            state.push(queue, lane, entries);
+        }
+        drop(state);
+        self.dispatch();
+    }
+
+    /// Hands out everything for which there is a free slot.
+    fn dispatch(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if self.stop.is_cancelled() {
+            return;
+        }
+        while let Some(next) = state.next() {
+            self.tasks.spawn(Arc::clone(self).run(next));
+        }
+        for (queue, meters) in self.meters.iter().enumerate() {
+            meters.queued.set(state.n_queued(queue) as f64);
+        }
+    }
+
+    /// One upstream call, from a slot that `state` has marked as taken.
+    async fn run(self: Arc<Self>, next: Next<B>) {
+        let slot = Slot { shared: &self, upstream: next.upstream };
+        let Next { upstream, queue, mut unit } = next;
+        self.observe(queue, &unit);
+        let batch = Batch { upstream, queue, texts: unit.texts() };
+        let outcome = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            outcome = self.backend.send(batch) => outcome,
+            // A caller that went away would still cost upstream time.
+            () = unit.abandoned() => return,
+        };
+        match outcome {
+            Ok(answers) => {
+                self.lock().drain.record(unit.len(), Instant::now());
+                unit.answer(answers);
+            }
+            Err((error, verdict)) => self.fail(queue, upstream, unit, error, verdict),
+        }
+        drop(slot);
+    }
+
+    fn observe(&self, queue: usize, unit: &Unit<B>) {
+        let meters = &self.meters[queue];
+        meters.batch_texts.record(unit.len() as f64);
+        if let Some(oldest) = unit.oldest() {
+            meters.batch_wait.record(oldest.elapsed().as_secs_f64());
+        }
+    }
+
+    fn fail(&self, queue: usize, upstream: usize, unit: Unit<B>, error: B::Error, verdict: Verdict) {
+        let mut state = self.lock();
+        let halved = state.settle(queue, upstream, unit, &error, verdict);
+        if halved {
+            self.meters[queue].halved.increment(1);
+        }
+    }
+}
+
+/// Gives an upstream's slot back however its call ends, and hands out what waits for it.
+struct Slot<'s, B: Backend> {
+    shared: &'s Arc<Shared<B>>,
+    upstream: usize,
+}
+
+impl<B: Backend> Drop for Slot<'_, B> {
+    fn drop(&mut self) {
+        self.shared.lock().release(self.upstream);
+        self.shared.dispatch();
+    }
+}
+
+#[cfg(test)]
+mod tests;

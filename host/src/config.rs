@@ -1,13 +1,33 @@
 //! The configuration: one file, defaults for all that it leaves out.
+//!
+//! A file is looked for (`locate`), read with every mistake in it found at once
+//! (`parse`), checked against itself (`check`), and shown again (`show`).
 
-use serde::Deserialize;
+mod check;
+mod keys;
+mod locate;
+mod parse;
+mod show;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use locate::Folders;
+
+use crate::{embed, upstream};
+
+/// The model that is in the binary.
+pub const EMBEDDED_MODEL: &str = "static-embed-en-256";
 
 /// The whole file. The `Default` impls of the parts are the table of defaults.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub server: crate::server::Config,
     pub admin: crate::server::AdminConfig,
+    pub log: crate::telemetry::Config,
     pub embed: crate::embed::Config,
     pub cache: crate::cache::Config,
     pub batcher: crate::batcher::Config,
@@ -22,4 +42,328 @@ pub struct Config {
     pub plugin: Vec<crate::plugin::PluginConfig>,
     #[serde(rename = "collection")]
     pub collections: Vec<crate::index::CollectionConfig>,
+}
+
+/// A configuration that was found sound, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Nothing where there is no file.
+    pub file: Option<PathBuf>,
+}
+
+/// One mistake in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1.
+    pub line: Option<usize>,
+    pub message: String,
+    pub remedy: Option<String>,
+}
+
+/// Why there is no configuration to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{}", Listing { path, problems })]
+    Invalid { path: PathBuf, problems: Vec<Problem> },
+}
+
+/// Finds, reads and checks the configuration: `explicit`, else the first file of `folders`, else the defaults.
+///
+/// # Errors
+/// All mistakes that can be told apart, with line, key, value and remedy.
+pub fn load(explicit: Option<&Path>, folders: &Folders) -> Result<Loaded, ConfigError> {
+    let Some(path) = explicit.map(Path::to_owned).or_else(|| folders.find()) else {
+        let mut config = Config::default();
+        config.complete();
+        return Ok(Loaded { config, file: None });
+    };
+    let text = std::fs::read(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+    match read(&text) {
+        Ok(mut config) => {
+            config.start_paths_at(path.parent().unwrap_or(Path::new("")));
+            Ok(Loaded { config, file: Some(path) })
+        }
+        Err(problems) => Err(ConfigError::Invalid { path, problems }),
+    }
+}
+
+/// Reads and checks the text of a file; paths in it stay as they are.
+fn read(text: &[u8]) -> Result<Config, Vec<Problem>> {
+    let source = parse::Source::new(text)?;
+    let mut config = source.config()?;
+    let faults = check::faults(&config);
+    if faults.is_empty() {
+        config.complete();
+        return Ok(config);
+    }
+    Err(faults.into_iter().map(|fault| source.locate(fault)).collect())
+}
+
+impl Config {
+    /// The effective configuration as TOML: every key with a comment that says what it is.
+    ///
+    /// Reading it gives the same configuration.
+    pub fn to_toml(&self) -> String {
+        show::toml(self)
+    }
+
+    /// Adds the embedded model where no model is configured.
+    fn complete(&mut self) {
+        if !self.models.is_empty() {
+            return;
+        }
+        let embedded = |upstream: &&upstream::Config| upstream.kind == upstream::Kind::Embedded;
+        let upstream = match self.upstreams.iter().find(embedded) {
+            Some(upstream) => upstream.name.clone(),
+            None => {
+                self.upstreams.push(embedded_upstream());
+                "embedded".into()
+            }
+        };
+        self.models.push(embedded_model(upstream));
+    }
+
+    fn start_paths_at(&mut self, folder: &Path) {
+        let start = |path: &mut PathBuf| *path = folder.join(&*path);
+        start(&mut self.plugins.dir);
+        self.plugins.cache_dir.iter_mut().for_each(start);
+        self.store.path.iter_mut().for_each(start);
+        self.store.api_key_file.iter_mut().for_each(start);
+        self.upstreams.iter_mut().flat_map(|upstream| &mut upstream.api_key_file).for_each(start);
+        self.models.iter_mut().flat_map(|model| &mut model.tokenizer).for_each(start);
+    }
+}
+
+fn embedded_upstream() -> upstream::Config {
+    upstream::Config {
+        name: "embedded".into(),
+        kind: upstream::Kind::Embedded,
+        url: None,
+        api_key_file: None,
+        max_in_flight: upstream::default_max_in_flight(),
+        timeout: upstream::default_timeout(),
+    }
+}
+
+fn embedded_model(upstream: String) -> embed::ModelConfig {
+    embed::ModelConfig {
+        name: EMBEDDED_MODEL.into(),
+        upstream_name: None,
+        upstreams: vec![upstream],
+        preprocess: Vec::new(),
+        prompts: None,
+        tokenizer: None,
+        max_tokens: None,
+        matryoshka: None,
+    }
+}
+
+/// Problems of a file, one a line, each beginning with its place.
+struct Listing<'a> {
+    path: &'a Path,
+    problems: &'a [Problem],
+}
+
+impl fmt::Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if 0 < index {
+                writeln!(f)?;
+            }
+            write!(f, "{}", self.path.display())?;
+            if let Some(line) = problem.line {
+                write!(f, ":{line}")?;
+            }
+            write!(f, ": {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, ": {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, want: &[&str]) {
+        let problems = read(text.as_bytes()).err().unwrap_or_default();
+        let shown: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("{}: {problem}", problem.line.map_or("-".into(), |line| line.to_string())))
+            .collect();
+        assert_eq!(shown, want);
+    }
+
+    const OLLAMA: &str = "[[upstream]]\nname = \"a\"\nkind = \"ollama\"\nurl = \"http://h:1\"\n";
+
+    #[test]
+    fn nothing_is_a_whole_configuration() {
+        check("", &[]);
+        assert_eq!(read(b"").unwrap().models[0].name, EMBEDDED_MODEL);
+    }
+
+    #[test]
+    fn a_misspelt_key_names_the_nearest_one() {
+        check(
+            "[server]\nlissten = \"127.0.0.1:1\"",
+            &["2: unknown key `lissten` in [server]: did you mean `listen`?"],
+        );
+        check("[sever]\n", &["1: unknown table [sever]: did you mean [server]?"]);
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_says_where_it_belongs() {
+        check(
+            "time_to_live = \"1h\"",
+            &["1: unknown key `time_to_live` at the top of the file: it belongs in [cache]"],
+        );
+    }
+
+    #[test]
+    fn a_key_like_no_other_lists_what_there_is() {
+        check(
+            "[admin]\nxyz = 1",
+            &["2: unknown key `xyz` in [admin]: the keys there are `listen`, `max_connections`"],
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_shows_the_value_and_what_belongs_there() {
+        check(
+            "[embed]\nmax_texts = \"many\"",
+            &[
+                "2: `max_texts = \"many\"` in [embed] is not a whole number: write it without quotes, such as `max_texts = 2048`",
+            ],
+        );
+        check(
+            "[cache]\nmax_bytes = \"much\"",
+            &[
+                "2: `max_bytes = \"much\"` in [cache] is not a size: write a number and a unit, such as \"64MiB\"",
+            ],
+        );
+        check(
+            "[cache]\ntime_to_live = \"a while\"",
+            &[
+                "2: `time_to_live = \"a while\"` in [cache] is not a time: write a number and a unit, such as \"50ms\", \"10s\" or \"24h\"",
+            ],
+        );
+        check(
+            "[server]\nlisten = \"8642\"",
+            &[
+                "2: `listen = \"8642\"` in [server] is not an address: write an address and a port, such as \"127.0.0.1:8642\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_unknown_kind_names_the_nearest_one() {
+        check(
+            "[[upstream]]\nname = \"a\"\nkind = \"olama\"\nurl = \"http://h:1\"",
+            &["3: `kind = \"olama\"` in [[upstream]] `a` is unknown: did you mean \"ollama\"?"],
+        );
+    }
+
+    #[test]
+    fn a_missing_key_names_its_table() {
+        check("[[model]]\nname = \"m\"\n", &["1: [[model]] `m` lacks the key `upstreams`"]);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        check(
+            "[server]\nlissten = 1\n[embed]\nmax_texts = -1\n[store]\nkind = \"sqlite\"\n",
+            &[
+                "2: unknown key `lissten` in [server]: did you mean `listen`?",
+                "4: `max_texts = -1` in [embed] is not a whole number: write one of at least 0, such as `max_texts = 2048`",
+                "6: `kind = \"sqlite\"` in [store] is unknown: write \"embedded\" or \"qdrant\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_names_the_line() {
+        let problems = read(b"[server]\nlisten = \n").unwrap_err();
+        assert_eq!(problems[0].line, Some(2));
+        let problems = read(b"a = \xff").unwrap_err();
+        assert_eq!(problems[0].message, "the file is not UTF-8 from byte 4 on");
+    }
+
+    #[test]
+    fn names_must_lead_somewhere() {
+        check(
+            &format!("{OLLAMA}[[model]]\nname = \"m\"\nupstreams = [\"b\"]"),
+            &["7: model `m` names the upstream `b`, and there is no [[upstream]] of that name: there are: a"],
+        );
+        check(
+            &format!(
+                "{OLLAMA}[[model]]\nname = \"m\"\nupstreams = [\"a\"]\n[[collection]]\nname = \"c\"\nmodel = \"n\""
+            ),
+            &[
+                "10: collection `c` names the model `n`, and there is no [[model]] of that name: there are: m, static-embed-en-256",
+            ],
+        );
+    }
+
+    #[test]
+    fn names_are_given_once() {
+        check(
+            &format!("{OLLAMA}{OLLAMA}"),
+            &["6: there are two [[upstream]] tables named `a`: give each a name of its own"],
+        );
+    }
+
+    #[test]
+    fn a_server_needs_an_address() {
+        check(
+            "[[upstream]]\nname = \"a\"\nkind = \"ollama\"",
+            &[
+                "1: upstream `a` is of kind \"ollama\" and has no `url`: add its address, such as `url = \"http://127.0.0.1:11434\"`",
+            ],
+        );
+        check(
+            "[[upstream]]\nname = \"a\"\nkind = \"ollama\"\nurl = \"127.0.0.1:11434\"",
+            &[
+                "4: `url = \"127.0.0.1:11434\"` of upstream `a` is no address: begin it with `http://` or `https://`",
+            ],
+        );
+        check(
+            "[store]\nkind = \"qdrant\"",
+            &[
+                "2: the store is of kind \"qdrant\" and has no `url`: add its address, such as `url = \"http://127.0.0.1:6334\"`",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused() {
+        check(
+            "[batcher]\nmax_texts = 0",
+            &["2: `max_texts` in [batcher] is 0, so nothing would ever be let through: set it to 1 or more"],
+        );
+    }
+
+    #[test]
+    fn paths_start_at_the_folder_of_the_file() {
+        let mut config = read(b"[store]\npath = \"data\"\n[plugins]\ndir = \"/abs\"").unwrap();
+        config.start_paths_at(Path::new("/etc/embergate"));
+        assert_eq!(config.store.path, Some("/etc/embergate/data".into()));
+        assert_eq!(config.plugins.dir, Path::new("/abs"));
+    }
 }

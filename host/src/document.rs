@@ -2,7 +2,7 @@
 
 pub mod source_map;
 
-pub use source_map::SourceMap;
+pub use source_map::{Patch, PatchError, SourceMap};
 
 /// A text with a name and what is known about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,20 +1,40 @@
 //! Texts → embeddings: admission, cache, flights, plugins, prompt, batcher, and
 //! every vector back in the place of its text.
+//!
+//! The embedded model is served under its own name beside the models of the
+//! configuration, unless one of them has taken the name; without any `[[model]]`
+//! table it is the only one.
 
-use std::collections::BTreeMap;
+mod agreement;
+mod families;
+mod flights;
+mod fresh;
+mod send;
+mod served;
+mod setup;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::cache::{CacheKey, Entry};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::plugin::{PluginError, Plugins};
 use crate::tokenizer::Tokenizer;
 use crate::upstream::{TextFault, UpstreamError};
 
+pub use crate::batcher::Lane;
+
+use self::flights::Outcome;
+use self::fresh::{Fresh, Job};
+use self::served::{Engine, Served};
+
 /// A `[[model]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// What clients ask for.
@@ -40,7 +60,7 @@ pub struct ModelConfig {
 }
 
 /// What is put before a text, by its purpose.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prompts {
     pub query: String,
@@ -48,7 +68,7 @@ pub struct Prompts {
 }
 
 /// The `[embed]` table: bounds of a request.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Texts in one request, at most.
@@ -79,12 +99,6 @@ pub struct EmbedRequest {
     /// The texts have been through their preprocessors already.
     pub prepared: bool,
     pub deadline: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    Interactive,
-    Bulk,
 }
 
 /// One embedding for each text, in the order of the request.
@@ -143,58 +157,305 @@ pub struct Model {
 }
 
 /// The gateway's own path from texts to embeddings.
-pub struct Embedder {}
+pub struct Embedder {
+    config: Config,
+    bulk_above: usize,
+    models: BTreeMap<ModelName, Model>,
+    served: BTreeMap<ModelName, Arc<Served>>,
+    engine: Arc<Engine>,
+    /// Upstreams that say whether anything can be asked: those of the
+    /// configuration, else the embedded one.
+    declared: Vec<usize>,
+}
 
 impl Embedder {
     /// Puts models, upstreams and plugins together; starts what works in the background.
+    ///
+    /// Nothing is asked of an upstream before the first request. Metrics go to
+    /// the recorder that is installed by now.
+    ///
+    /// # Errors
+    /// Names the table and the key that does not fit, and what would.
     pub fn spawn(
-        _config: Config,
-        _models: Vec<ModelConfig>,
-        _upstreams: Vec<crate::upstream::Config>,
-        _cache: crate::cache::Config,
-        _batcher: crate::batcher::Config,
-        _plugins: Arc<Plugins>,
+        config: Config,
+        models: Vec<ModelConfig>,
+        upstreams: Vec<crate::upstream::Config>,
+        cache: crate::cache::Config,
+        batcher: crate::batcher::Config,
+        plugins: Arc<Plugins>,
     ) -> Result<Arc<Self>, SetupError> {
-        todo!()
+        setup::embedder(config, models, upstreams, &cache, batcher, &plugins).map(Arc::new)
     }
 
-    pub async fn embed(&self, _request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
-        todo!()
+    /// Embeds the texts of `request`, all of them or none.
+    ///
+    /// Dropping the future gives up what nobody else waits for.
+    ///
+    /// # Errors
+    /// Names the first text, in the order of the request, that has no embedding.
+    pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
+        let served = self.admit(&request)?;
+        let started = Instant::now();
+        let deadline = request.deadline;
+        match tokio::time::timeout_at(deadline, self.answer(served, request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(EmbedError::Deadline(deadline.saturating_duration_since(started))),
+        }
     }
 
-    pub fn model(&self, _name: &ModelName) -> Option<&Model> {
-        todo!()
+    /// How long a request may take where nobody sets a time.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
+    pub fn model(&self, name: &ModelName) -> Option<&Model> {
+        self.models.get(name)
     }
 
     pub fn models(&self) -> &BTreeMap<ModelName, Model> {
-        todo!()
+        &self.models
     }
 
     /// Asks an upstream once, then remembers.
-    pub async fn dimensions(&self, _model: &ModelName) -> Result<usize, EmbedError> {
-        todo!()
+    pub async fn dimensions(&self, model: &ModelName) -> Result<usize, EmbedError> {
+        let served = self.served(model)?;
+        if let Some(known) = served.dimensions() {
+            return Ok(known);
+        }
+        let probe = EmbedRequest {
+            model: model.clone(),
+            texts: vec!["dimensions".to_owned()],
+            purpose: Purpose::Document,
+            truncate: false,
+            dimensions: None,
+            lane: Some(Lane::Interactive),
+            prepared: true,
+            deadline: Instant::now() + self.config.timeout,
+        };
+        let answer = self.embed(probe).await?;
+        Ok(answer.embeddings.first().map_or(0, Embedding::dimensions))
     }
 
     /// Fingerprint of everything but the text that changes a vector, for texts
     /// of `purpose` that are prepared or not: 32 hexadecimal digits.
     pub async fn space(
         &self,
-        _model: &ModelName,
-        _purpose: Purpose,
-        _prepared: bool,
+        model: &ModelName,
+        purpose: Purpose,
+        prepared: bool,
     ) -> Result<String, EmbedError> {
-        todo!()
+        let served = self.served(model)?;
+        // Only texts that are cut differ by truncation, and those are no part of a collection.
+        let way = Way { purpose, prepared, truncate: false };
+        let space = served.space(&self.engine, way).await.map_err(upstream_error)?;
+        Ok(space.to_hex())
     }
 
     /// Whether any upstream of any model can be asked, and if not, why.
     pub async fn ready(&self) -> Result<(), String> {
-        todo!()
+        let upstreams = &self.engine.batcher.backend().upstreams;
+        let mut asked: FuturesUnordered<_> =
+            self.declared.iter().map(|index| upstreams[*index].backend.reach()).collect();
+        let mut reasons = Vec::new();
+        while let Some(reached) = asked.next().await {
+            match reached {
+                Ok(()) => return Ok(()),
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        reasons.sort();
+        Err(reasons.join("; "))
     }
 
     /// Takes no more requests, lets those under way end, stops the rest at `deadline`.
-    pub async fn shutdown(&self, _deadline: Instant) {
-        todo!()
+    pub async fn shutdown(&self, deadline: Instant) {
+        self.engine.shutdown(deadline).await;
     }
+
+    fn served(&self, model: &ModelName) -> Result<&Arc<Served>, EmbedError> {
+        self.served.get(model).ok_or_else(|| EmbedError::UnknownModel(model.clone()))
+    }
+
+    /// What can be refused before anything is spent on it.
+    fn admit(&self, request: &EmbedRequest) -> Result<&Arc<Served>, EmbedError> {
+        let served = self.served(&request.model)?;
+        let (got, max) = (request.texts.len(), self.config.max_texts);
+        if got == 0 {
+            return Err(EmbedError::NoTexts);
+        }
+        if max < got {
+            return Err(EmbedError::TooManyTexts { got, max });
+        }
+        if let Some(index) = request.texts.iter().position(String::is_empty) {
+            return Err(EmbedError::EmptyText { index });
+        }
+        if let (Some(want), Some(have)) = (request.dimensions, served.dimensions()) {
+            served.check_dimensions(want, have)?;
+        }
+        if self.engine.is_closing() {
+            return Err(EmbedError::Overloaded { retry_after: Duration::from_secs(1) });
+        }
+        Ok(served)
+    }
+
+    async fn answer(&self, served: &Arc<Served>, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
+        let way = Way { purpose: request.purpose, prepared: request.prepared, truncate: request.truncate };
+        let lane = request.lane.unwrap_or_else(|| self.lane(request.texts.len()));
+        let n_texts = request.texts.len();
+        let space = served.space(&self.engine, way).await.map_err(upstream_error)?;
+
+        // Equal texts are one text from here on; `places` says where each goes back to.
+        let mut distinct: HashMap<CacheKey, usize> = HashMap::with_capacity(n_texts);
+        let mut places = Vec::with_capacity(n_texts);
+        let mut texts: Vec<(CacheKey, String)> = Vec::with_capacity(n_texts);
+        for text in request.texts {
+            let key = CacheKey::new(&space, &text);
+            let place = *distinct.entry(key).or_insert(texts.len());
+            if place == texts.len() {
+                texts.push((key, text));
+            }
+            places.push(place);
+        }
+
+        let (outcomes, hits) = self.outcomes(served, Job { way, lane }, texts, &places).await?;
+        served.meters.texts.increment(n_texts as u64);
+        let n_hits = places.iter().filter(|place| hits[**place]).count();
+        served.meters.hits.increment(n_hits as u64);
+        assemble(served, &places, outcomes, n_hits, request.dimensions)
+    }
+
+    /// One entry for each of `texts`, and whether the cache had it.
+    async fn outcomes(
+        &self,
+        served: &Arc<Served>,
+        job: Job,
+        texts: Vec<(CacheKey, String)>,
+        places: &[usize],
+    ) -> Result<(Vec<Entry>, Vec<bool>), EmbedError> {
+        let mut waits = Vec::with_capacity(texts.len());
+        let mut hits = Vec::with_capacity(texts.len());
+        let mut fresh = Vec::new();
+        for (key, text) in texts {
+            if let Some(entry) = self.engine.cache.get(&key) {
+                hits.push(true);
+                waits.push(Found::Entry(entry));
+                continue;
+            }
+            hits.push(false);
+            let (wait, lead) = self.engine.flights.join_or_lead(key);
+            waits.push(Found::Flight(wait));
+            // A flight may have landed between the look into the cache and this one.
+            match lead.map(|lead| (lead, self.engine.cache.get(&key))) {
+                Some((lead, Some(entry))) => lead.land(Ok(entry)),
+                Some((lead, None)) => fresh.push(Fresh { lead, text }),
+                None => {}
+            }
+        }
+        self.engine.take_off(served, job, fresh);
+
+        let mut entries = Vec::with_capacity(waits.len());
+        for (place, found) in waits.into_iter().enumerate() {
+            let entry = found.outcome().await.map_err(|failure| {
+                let index = places.iter().position(|at| *at == place).unwrap_or(place);
+                failure.of_text(index, &served.name)
+            })?;
+            entries.push(entry);
+        }
+        Ok((entries, hits))
+    }
+
+    fn lane(&self, n_texts: usize) -> Lane {
+        if self.bulk_above < n_texts { Lane::Bulk } else { Lane::Interactive }
+    }
+}
+
+/// What decides, beside the text, how it is turned into a vector.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    purpose: Purpose,
+    prepared: bool,
+    truncate: bool,
+}
+
+/// Where a text's entry comes from.
+enum Found {
+    Entry(Entry),
+    Flight(flights::Wait),
+}
+
+impl Found {
+    async fn outcome(self) -> Outcome {
+        match self {
+            Self::Entry(entry) => Ok(entry),
+            Self::Flight(wait) => wait.outcome().await,
+        }
+    }
+}
+
+/// Puts every entry back in the places of its text.
+fn assemble(
+    served: &Served,
+    places: &[usize],
+    entries: Vec<Entry>,
+    n_hits: usize,
+    dimensions: Option<usize>,
+) -> Result<EmbedAnswer, EmbedError> {
+    let embeddings = match dimensions {
+        None => entries.iter().map(|entry| entry.embedding.clone()).collect(),
+        Some(want) => entries
+            .iter()
+            .enumerate()
+            .map(|(place, entry)| {
+                served.check_dimensions(want, entry.embedding.dimensions())?;
+                let index = places.iter().position(|at| *at == place).unwrap_or(place);
+                let fault = |error: crate::model::EmbeddingError| EmbedError::Text {
+                    index,
+                    fault: TextFault::Refused(format!("of its first {want} dimensions, {error}")),
+                };
+                entry.embedding.shortened(want).map_err(fault)
+            })
+            .collect::<Result<Vec<_>, _>>()?,
+    };
+    Ok(EmbedAnswer {
+        embeddings: places.iter().map(|place| embeddings[*place].clone()).collect(),
+        n_tokens: places.iter().map(|place| u64::from(entries[*place].n_tokens)).sum(),
+        n_hits,
+        truncated: (0..places.len()).filter(|index| entries[places[*index]].truncated).collect(),
+    })
+}
+
+/// Why one text has no embedding, whoever asked for it.
+#[derive(Clone, Debug)]
+enum Failure {
+    TooLong { got: u32, max: u32 },
+    Text(TextFault),
+    Rejected { plugin: String, reason: String },
+    Plugin(Arc<PluginError>),
+    Overloaded { retry_after: Duration },
+    Upstream(Arc<UpstreamError>),
+}
+
+impl Failure {
+    /// The gateway stopped, or lost the text by a fault of its own: asking again may help.
+    fn lost() -> Self {
+        Self::Overloaded { retry_after: Duration::from_secs(1) }
+    }
+
+    /// The same as the error of a request that has the text at `index`.
+    fn of_text(self, index: usize, model: &ModelName) -> EmbedError {
+        match self {
+            Self::TooLong { got, max } => EmbedError::TooLong { index, got, max, model: model.clone() },
+            Self::Text(fault) => EmbedError::Text { index, fault },
+            Self::Rejected { plugin, reason } => EmbedError::Rejected { index, plugin, reason },
+            Self::Plugin(error) => EmbedError::Plugin(error),
+            Self::Overloaded { retry_after } => EmbedError::Overloaded { retry_after },
+            Self::Upstream(error) => EmbedError::Upstream(error),
+        }
+    }
+}
+
+fn upstream_error(error: UpstreamError) -> EmbedError {
+    EmbedError::Upstream(Arc::new(error))
 }
 
 /// Configuration that names what is not there.
@@ -207,3 +468,6 @@ pub enum SetupError {
     #[error("{0}")]
     Other(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,57 @@
 //! Files → points: source → preprocess → chunk → diff → embed → upsert →
 //! verify → delete stale → record.
+//!
+//! # Stopping anywhere is safe
+//!
+//! Stopping at any point and running again ends in the same store as one clean
+//! run. Three rules make it so, and [`write`](self::write) keeps them:
+//!
+//! 1. *No point without a record.* Before the first point of a document is
+//!    written, its record is: with the points that it had and those that it
+//!    will have, and marked as unfinished. So whatever a stopped run left
+//!    behind, the next one finds it named there and deletes what it does not
+//!    want. For the same reason a record goes after its points do.
+//! 2. *No finished record before its points.* The record that lets a file be
+//!    skipped is written last, once the store has confirmed every point. An
+//!    unfinished one never matches a file, so the document is done again.
+//! 3. *Doing it again is the same.* A point's id follows from all that its
+//!    vectors depend on (source, embedded text, occurrence, analyzer), so a
+//!    point that is there already is right, and its payload is set anew.
+//!
+//! A reader meanwhile sees old and new points of a document, never none; and a
+//! document that fails keeps what it had.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Deserialize;
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
 
 use crate::embed::Embedder;
+use crate::model::ModelName;
 use crate::plugin::Plugins;
-use crate::store::{IndexState, Store};
+use crate::store::{IndexState, SourceRecord, Store, StoreError};
+
+mod batch; // documents → batches, and their new points embedded
+mod decode; // bytes → text
+mod identity; // what makes a chunk and a pipeline the same as before
+mod job; // what holds for one run
+mod prepare; // one file → chunks
+mod read; // a file's bytes, as they stood at one moment
+mod recipe; // media type → plugins
+mod report; // sums and events
+mod scan; // paths → files
+mod write; // chunks → store and state, in the order that makes stopping safe
+
+use job::Job;
+use report::Report;
+use scan::{File, Scan};
 
 /// A `[[collection]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionConfig {
     pub name: String,
@@ -27,7 +67,7 @@ pub struct CollectionConfig {
 }
 
 /// Which plugins work on documents of one media type.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub media_type: String,
@@ -38,16 +78,43 @@ pub struct Rule {
 }
 
 /// The `[index]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Larger files are reported and left out.
     pub max_file: crate::units::ByteSize,
+    /// Documents that are read and chunked at once, at most.
+    pub max_documents: usize,
+    /// Texts in one embedding request and points in one write, at most.
+    pub batch_texts: usize,
+    /// Documents that are written together, at most: what a stopped run does again.
+    pub batch_documents: usize,
+    /// Batches that are embedded at once, while one more is written.
+    pub max_batches: usize,
+    /// How long one embedding request may take.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Times that an embedding request is repeated because too much was waiting.
+    pub max_repeats: u32,
+    /// Batches that fail one after another before the run ends with their error.
+    pub max_failed_batches: u32,
+    /// Times that a file is read again because it changed meanwhile.
+    pub max_rereads: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_file: crate::units::ByteSize::mib(64) }
+        Self {
+            max_file: crate::units::ByteSize::mib(64),
+            max_documents: 4,
+            batch_texts: 256,
+            batch_documents: 64,
+            max_batches: 2,
+            timeout: Duration::from_secs(10 * 60),
+            max_repeats: 8,
+            max_failed_batches: 3,
+            max_rereads: 2,
+        }
     }
 }
 
@@ -69,7 +136,7 @@ pub enum Outcome {
     },
     /// It vanished, and its points with it.
     Removed,
-    /// Left out, and why: not text, too large, a socket.
+    /// Left out, and why: not text, too large, a socket. Points of what it was before go.
     Skipped(String),
     /// It keeps the points that it had.
     Failed(String),
@@ -93,6 +160,7 @@ pub enum Event {
 /// Sums of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
+    /// Files that were found, those that were left out or failed included.
     pub n_files: usize,
     pub n_bytes: u64,
     pub n_unchanged: usize,
@@ -100,6 +168,7 @@ pub struct Summary {
     pub n_removed: usize,
     pub n_skipped: usize,
     pub n_failed: usize,
+    /// Of the documents that were indexed.
     pub n_chunks: usize,
     pub n_embedded: usize,
 }
@@ -112,8 +181,18 @@ pub enum IndexError {
         #[source]
         source: std::io::Error,
     },
+    #[error("collection `{collection}` names a model that cannot be")]
+    Model {
+        collection: String,
+        #[source]
+        source: crate::model::ModelNameError,
+    },
+    #[error(
+        "`max_tokens` leaves no room for text in collection `{collection}`: `{model}` takes {max}, and {taken} of them go to its prompt and special tokens"
+    )]
+    NoRoom { collection: String, model: ModelName, max: u32, taken: u32 },
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Embed(#[from] crate::embed::EmbedError),
     #[error(transparent)]
@@ -131,12 +210,136 @@ pub struct Indexer {
 
 impl Indexer {
     /// Brings the collection to the state of the files under `request.paths`.
-    /// Stopping at any point and running again ends in the same store as one clean run.
+    ///
+    /// Stopping at any point and running again ends in the same store as one
+    /// clean run. To stop it, drop the future. Names and records of all files
+    /// are held in memory, texts and vectors of a few documents only.
+    ///
+    /// # Errors
+    /// What keeps the run from starting or going on. A document that fails
+    /// alone is an event, and the rest go on.
     pub async fn run(
         &self,
-        _request: IndexRequest,
-        _watcher: &mut (dyn FnMut(Event) + Send),
+        request: IndexRequest,
+        watcher: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Summary, IndexError> {
-        todo!()
+        let IndexRequest { paths, collection } = request;
+        let scan = scan::scan(paths).await?;
+        let job = Arc::new(Job::new(self, &collection, &scan).await?);
+        let _lock = self.state.lock(&collection.name)?;
+        self.open_collection(&job).await?;
+        let mut report = Report::new(watcher);
+        report.found(&scan);
+        let mut known = self.records_under(&job, &scan).await?;
+        let changed = self.sort_out(&job, scan, &mut known, &mut report).await?;
+        self.remove(&job, known, &mut report).await?;
+        self.index(job, changed, &mut report).await?;
+        Ok(report.into_summary())
+    }
+
+    /// Makes the collection, or refuses one that was made for something else.
+    async fn open_collection(&self, job: &Job) -> Result<(), StoreError> {
+        let want = &job.collection;
+        let Some(have) = self.store.collection(&want.name).await? else {
+            return self.store.create(want).await;
+        };
+        let language = |language: &Option<String>| language.clone().unwrap_or_else(|| "none".to_owned());
+        let properties = [
+            ("the model", have.model.clone(), want.model.clone()),
+            ("dimensions", have.dimensions.to_string(), want.dimensions.to_string()),
+            ("the language", language(&have.language), language(&want.language)),
+            ("the vector space", have.space.clone(), want.space.clone()),
+        ];
+        match properties.into_iter().find(|(_, have, want)| have != want) {
+            Some((property, have, want)) => {
+                Err(StoreError::Mismatch { name: job.collection.name.clone(), property, have, want })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What was recorded of files under the roots of this run, by source.
+    async fn records_under(
+        &self,
+        job: &Job,
+        scan: &Scan,
+    ) -> Result<BTreeMap<String, SourceRecord>, StoreError> {
+        let mut known = BTreeMap::new();
+        for root in &scan.roots {
+            let records = self.state.sources(&job.collection.name, root.prefix()).await?;
+            let under = records.into_iter().filter(|record| root.contains(&record.source));
+            known.extend(under.map(|record| (record.source.clone(), record)));
+        }
+        Ok(known)
+    }
+
+    /// Reports what needs no reading, and returns the rest with what was
+    /// recorded of it; what stays in `known` has vanished.
+    async fn sort_out(
+        &self,
+        job: &Job,
+        scan: Scan,
+        known: &mut BTreeMap<String, SourceRecord>,
+        report: &mut Report<'_>,
+    ) -> Result<Vec<(File, Option<SourceRecord>)>, StoreError> {
+        known.retain(|source, _| !scan.is_unseen(source));
+        for (source, reason) in scan.failed {
+            known.remove(&source);
+            report.finished(source, 0, Outcome::Failed(reason));
+        }
+        let mut gone = HashMap::new();
+        for (source, reason) in scan.skipped {
+            gone.extend(known.remove(&source).map(|record| (source.clone(), record.points)));
+            report.finished(source, 0, Outcome::Skipped(reason));
+        }
+        self.delete_documents(job, gone).await?;
+        let mut changed = Vec::new();
+        for file in scan.files {
+            let record = known.remove(&file.source);
+            if record.as_ref().is_some_and(|record| job.is_unchanged(&file, record)) {
+                report.finished(file.source, file.size, Outcome::Unchanged);
+            } else {
+                changed.push((file, record));
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Deletes the points and records of documents that vanished.
+    async fn remove(
+        &self,
+        job: &Job,
+        vanished: BTreeMap<String, SourceRecord>,
+        report: &mut Report<'_>,
+    ) -> Result<(), StoreError> {
+        let mut vanished = vanished.into_values().peekable();
+        while vanished.peek().is_some() {
+            let batch: Vec<_> = vanished.by_ref().take(self.config.batch_documents.max(1)).collect();
+            let sources: Vec<_> = batch.iter().map(|record| record.source.clone()).collect();
+            let gone = batch.into_iter().map(|record| (record.source, record.points)).collect();
+            self.delete_documents(job, gone).await?;
+            for source in sources {
+                report.finished(source, 0, Outcome::Removed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Three stages, each ahead of the next by a bounded number: documents are
+    /// read and chunked, batches embedded, and written in the order of the scan.
+    async fn index(
+        &self,
+        job: Arc<Job>,
+        changed: Vec<(File, Option<SourceRecord>)>,
+        report: &mut Report<'_>,
+    ) -> Result<(), IndexError> {
+        let prepared = prepare::documents(Arc::clone(&job), changed);
+        let mut batches = pin!(batch::embedded(job.clone(), prepared));
+        let mut failures = batch::Failures::new(self.config.max_failed_batches);
+        while let Some(batch) = batches.next().await {
+            let fault = self.write(&job, batch, report).await?;
+            failures.count(fault)?;
+        }
+        Ok(())
     }
 }

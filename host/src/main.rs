@@ -1,3 +1,5 @@
 //! The `embergate` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    embergate::cli::main()
+}

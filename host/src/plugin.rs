@@ -1,21 +1,39 @@
 //! WebAssembly components: loaded, checked against the contract, lent for one
 //! call at a time, and never trusted.
+//!
+//! `load` finds components, `contract` and `compiled` make them ready, `instance`
+//! lends them out under the limits that `state` and `engine` enforce, `imports`
+//! serves them, and `check` reads what they answer.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::document::source_map::Patch;
-use crate::document::{Chunks, Document};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::tokenizer::Tokenizer;
 use crate::units::ByteSize;
 
+mod bindings;
+mod call;
+mod check;
+mod compiled;
+mod contract;
+mod engine;
+mod imports;
+mod instance;
+mod load;
+mod offsets;
+pub mod segment;
+mod settings;
+mod state;
+
 /// The `[plugins]` table: where plugins are, and the limits of those that set none.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Every `NAME.wasm` in it is the plugin NAME. May be missing.
@@ -32,7 +50,7 @@ impl Default for Config {
 }
 
 /// What a call may use. In `[plugins.limits]` for all, in `[plugin.limits]` for one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Time for a call on texts of up to 64 KiB together.
@@ -53,6 +71,9 @@ pub struct Limits {
     pub instances: usize,
     /// Calls after which an instance is retired.
     pub uses: u32,
+    /// How long a call waits for an instance, and one on more than 64 KiB for its turn.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
 }
 
 impl Default for Limits {
@@ -67,12 +88,13 @@ impl Default for Limits {
             log_lines: 64,
             instances: 8,
             uses: 10_000,
+            wait: Duration::from_secs(30),
         }
     }
 }
 
 /// A `[[plugin]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginConfig {
     pub name: String,
@@ -131,10 +153,20 @@ pub struct Preprocessed {
 }
 
 /// All plugins that are loaded, by name.
-pub struct Plugins {}
+pub struct Plugins {
+    plugins: BTreeMap<String, Arc<Plugin>>,
+}
 
 /// One loaded plugin.
-pub struct Plugin {}
+pub struct Plugin {
+    runtime: Arc<engine::Runtime>,
+    instances: instance::Instances,
+    info: PluginInfo,
+    fingerprint: String,
+    limits: Limits,
+    /// Whether the texts of a call have to be kept at hand for its imports.
+    uses_text: bool,
+}
 
 /// What is known of a plugin, for people.
 #[derive(Clone, Debug)]
@@ -176,63 +208,83 @@ pub enum PluginError {
 }
 
 impl Plugins {
+    /// No plugins at all.
+    pub fn none() -> Self {
+        Self { plugins: BTreeMap::new() }
+    }
+
     /// Loads the bundled plugins, those in `config.dir` over them, and those of `tables`.
     ///
     /// # Errors
     /// The first plugin that cannot be loaded, with what its author or the operator can do.
-    pub async fn load(_config: &Config, _tables: &[PluginConfig]) -> Result<Self, PluginError> {
-        todo!()
+    pub async fn load(config: &Config, tables: &[PluginConfig]) -> Result<Self, PluginError> {
+        Ok(Self { plugins: load::load(config, tables).await? })
     }
 
     /// Loads one file as a plugin of its name and checks it, as `plugin check` does.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the way out.
     pub async fn check(
-        _config: &Config,
-        _file: &std::path::Path,
-        _grants: &[String],
+        config: &Config,
+        file: &std::path::Path,
+        grants: &[String],
     ) -> Result<PluginInfo, PluginError> {
-        todo!()
+        load::load_file(config, file, grants).await
     }
 
-    pub fn preprocessor(&self, _name: &str) -> Result<Arc<Plugin>, PluginError> {
-        todo!()
+    /// # Errors
+    /// There is no such plugin, or it is no preprocessor.
+    pub fn preprocessor(&self, name: &str) -> Result<Arc<Plugin>, PluginError> {
+        self.find(name, "preprocessor", |info| info.is_preprocessor)
     }
 
-    pub fn chunker(&self, _name: &str) -> Result<Arc<Plugin>, PluginError> {
-        todo!()
+    /// # Errors
+    /// There is no such plugin, or it is no chunker.
+    pub fn chunker(&self, name: &str) -> Result<Arc<Plugin>, PluginError> {
+        self.find(name, "chunker", |info| info.is_chunker)
     }
 
     /// All of them, by name.
     pub fn list(&self) -> Vec<PluginInfo> {
-        todo!()
+        self.plugins.values().map(|plugin| plugin.info.clone()).collect()
+    }
+
+    fn find(
+        &self,
+        name: &str,
+        role: &'static str,
+        has_role: impl Fn(&PluginInfo) -> bool,
+    ) -> Result<Arc<Plugin>, PluginError> {
+        let Some(plugin) = self.plugins.get(name) else {
+            let with_role = self.plugins.values().filter(|plugin| has_role(&plugin.info));
+            let known: Vec<_> = with_role.map(|plugin| plugin.name()).collect();
+            return Err(PluginError::Unknown { name: name.to_owned(), known: known.join(", ") });
+        };
+        if !has_role(&plugin.info) {
+            return Err(PluginError::Role { plugin: name.to_owned(), role });
+        }
+        Ok(Arc::clone(plugin))
     }
 }
 
 impl Plugin {
     pub fn name(&self) -> &str {
-        todo!()
+        &self.info.name
     }
 
     /// Changes when the component, its configuration or its grants change: 32 hexadecimal digits.
     pub fn fingerprint(&self) -> &str {
-        todo!()
+        &self.fingerprint
     }
+}
 
-    /// Runs `preprocessor.process` on `documents`; one checked answer for each, in order.
-    pub async fn process(
-        &self,
-        _call: &Call,
-        _documents: &[Document],
-    ) -> Result<Vec<Preprocessed>, PluginError> {
-        todo!()
-    }
-
-    /// Runs `chunker.split` on `documents`; for each, in order, its checked
-    /// chunks or the rule that they break.
-    pub async fn split(
-        &self,
-        _call: &Call,
-        _documents: &[Document],
-    ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
-        todo!()
+impl Limits {
+    /// Time for a call on `n_bytes` of text.
+    fn time_for(&self, n_bytes: usize) -> Duration {
+        let more = n_bytes.saturating_sub(imports::SLICE_BYTES) as f64 / f64::from(1 << 20);
+        self.time.saturating_add(
+            Duration::try_from_secs_f64(self.time_per_mib.as_secs_f64() * more).unwrap_or(Duration::MAX),
+        )
     }
 }

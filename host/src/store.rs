@@ -1,29 +1,47 @@
 //! Collections of points: embedded in one SQLite file, or in Qdrant.
 
-use std::path::PathBuf;
+mod filter;
+mod lock;
+mod qdrant;
+mod scan;
+mod sqlite;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::analyzer::SparseVector;
 use crate::document::Span;
 use crate::model::Embedding;
 
+pub use lock::IndexLock;
+pub use scan::dot;
+pub use state::IndexState;
+
 /// The `[store]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub kind: Kind,
     /// The embedded store's folder, and where the indexer keeps its state; the
     /// user's data folder when absent.
     pub path: Option<PathBuf>,
-    /// Qdrant's gRPC address.
+    /// Qdrant's gRPC address, such as `http://127.0.0.1:6334`.
     pub url: Option<String>,
+    /// A file that holds Qdrant's API key and nothing else.
     pub api_key_file: Option<PathBuf>,
+    /// How long one call may take; how long a writer waits for another one.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
+    /// Questions that the embedded store answers at the same time; more of them wait.
+    pub max_readers: usize,
 }
 
 impl Default for Config {
@@ -34,11 +52,12 @@ impl Default for Config {
             url: None,
             api_key_file: None,
             timeout: Duration::from_secs(60),
+            max_readers: 4,
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     Embedded,
@@ -93,6 +112,11 @@ pub struct Payload {
 
 /// One small language of filters for both stores. Keys are `source`,
 /// `media_type`, `title`, `ordinal`, `line`, and `metadata.KEY`.
+///
+/// `Range` looks at `ordinal`, at `line`, and at metadata that reads as a number.
+/// A key that a point has several values for matches when one of them does; one
+/// that it has none for does not match. No condition in `And` matches all
+/// points, none in `Or` or `AnyOf` matches no point.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
     Equals(String, String),
@@ -103,9 +127,9 @@ pub enum Filter {
         at_least: Option<f64>,
         at_most: Option<f64>,
     },
-    And(Vec<Filter>),
-    Or(Vec<Filter>),
-    Not(Box<Filter>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+    Not(Box<Self>),
 }
 
 /// What to look for.
@@ -185,44 +209,83 @@ pub struct SourceRecord {
     pub points: Vec<Uuid>,
 }
 
-/// The indexer's memory and its lock, in SQLite whichever store holds the points.
-pub struct IndexState {}
-
-/// Held while one indexer works on a collection; freed by drop, and by the
-/// system when the process dies.
-pub struct IndexLock {}
-
-impl IndexState {
-    /// Refuses at once when another indexer works on the collection.
-    pub fn lock(&self, _collection: &str) -> Result<IndexLock, StoreError> {
-        todo!()
-    }
-
-    /// All documents of a collection whose source begins with `prefix`, by source.
-    pub async fn sources(&self, _collection: &str, _prefix: &str) -> Result<Vec<SourceRecord>, StoreError> {
-        todo!()
-    }
-
-    pub async fn source(&self, _collection: &str, _source: &str) -> Result<Option<SourceRecord>, StoreError> {
-        todo!()
-    }
-
-    /// Survives a power cut once it returned.
-    pub async fn record(&self, _collection: &str, _records: Vec<SourceRecord>) -> Result<(), StoreError> {
-        todo!()
-    }
-
-    pub async fn forget(&self, _collection: &str, _sources: Vec<String>) -> Result<(), StoreError> {
-        todo!()
+/// Opens what `config` names; `data_dir` is used where it names no path.
+///
+/// # Errors
+/// The folder cannot be written, the file is damaged or of a newer version, or
+/// Qdrant does not answer.
+pub async fn open(config: &Config, data_dir: &Path) -> Result<(Arc<dyn Store>, IndexState), StoreError> {
+    let folder = config.path.as_deref().unwrap_or(data_dir);
+    match config.kind {
+        Kind::Embedded => {
+            let database = sqlite::Database::open(&folder.join("embergate.db"), config).await?;
+            let state = IndexState::new(database.clone(), folder, String::new());
+            Ok((Arc::new(sqlite::Sqlite::new(database)), state))
+        }
+        Kind::Qdrant => {
+            let url = config.url.clone().ok_or(StoreError::NoUrl)?;
+            let qdrant = qdrant::Qdrant::connect(&url, config).await?;
+            let database = sqlite::Database::open(&folder.join("index-state.db"), config).await?;
+            Ok((Arc::new(qdrant), IndexState::new(database, folder, url)))
+        }
     }
 }
 
-/// Opens what `config` names; `data_dir` is used where it names no path.
-pub async fn open(
-    _config: &Config,
-    _data_dir: &std::path::Path,
-) -> Result<(std::sync::Arc<dyn Store>, IndexState), StoreError> {
-    todo!()
+/// What may name a collection is also a file's name and part of a URL.
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=128).contains(&name.len()) && name.chars().all(fits) && name.contains(|c| c != '.') {
+        Ok(())
+    } else {
+        Err(StoreError::Name { name: name.to_owned() })
+    }
+}
+
+/// The error for a name that no collection has, with those that there are.
+fn no_collection(name: &str, known: &[Collection]) -> StoreError {
+    let known: Vec<&str> = known.iter().map(|collection| collection.name.as_str()).collect();
+    let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+    StoreError::NoCollection { name: name.to_owned(), known }
+}
+
+/// Refuses points that do not fit their collection, before anything is written.
+fn check_points(collection: &Collection, points: &[Point]) -> Result<(), StoreError> {
+    let want = collection.dimensions;
+    match points.iter().map(|point| point.dense.dimensions()).find(|got| *got != want) {
+        Some(got) => Err(StoreError::Dimensions { collection: collection.name.clone(), want, got }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a question that does not fit its collection.
+fn check_probe(collection: &Collection, probe: &Probe) -> Result<(), StoreError> {
+    let want = collection.dimensions;
+    match probe {
+        Probe::Dense(embedding) if embedding.dimensions() != want => Err(StoreError::Dimensions {
+            collection: collection.name.clone(),
+            want,
+            got: embedding.dimensions(),
+        }),
+        Probe::Dense(_) | Probe::Sparse(_) => Ok(()),
+    }
+}
+
+/// Refuses properties that differ from those the collection was created with.
+fn check_same(have: &Collection, want: &Collection) -> Result<(), StoreError> {
+    let name = &want.name;
+    let shown = |language: &Option<String>| language.clone().unwrap_or_else(|| "none".to_owned());
+    let properties = [
+        ("model", have.model.clone(), want.model.clone()),
+        ("dimensions", have.dimensions.to_string(), want.dimensions.to_string()),
+        ("space", have.space.clone(), want.space.clone()),
+        ("language", shown(&have.language), shown(&want.language)),
+    ];
+    match properties.into_iter().find(|(_, have, want)| have != want) {
+        Some((property, have, want)) => {
+            Err(StoreError::Mismatch { name: name.clone(), property, have, want })
+        }
+        None => Ok(()),
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -247,6 +310,28 @@ pub enum StoreError {
     Name { name: String },
     #[error("a point of collection `{collection}` has {got} dimensions, not {want}")]
     Dimensions { collection: String, want: usize, got: usize },
+    #[error("`{path}` is damaged: move it away and index again")]
+    Damaged {
+        path: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error(
+        "`{path}` was written by a newer Embergate (format {have}, this one knows {known}): use that one"
+    )]
+    Newer { path: String, have: u32, known: u32 },
+    #[error("`{path}` is a database of some other program: set `store.path` to another folder")]
+    Foreign { path: String },
+    #[error("the store is Qdrant, and nothing says where: set `store.url`")]
+    NoUrl,
+    #[error("cannot reach Qdrant at `{url}`: {reason}")]
+    Unreachable { url: String, reason: String },
+    #[error(
+        "Qdrant's collection `{name}` was not made by Embergate: {reason}; index into another collection"
+    )]
+    NotOurs { name: String, reason: String },
+    #[error("a filter cannot use `{key}`: {reason}")]
+    Filter { key: String, reason: String },
     #[error("the store failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,19 +1,167 @@
 //! Logs by `tracing`, metrics by `metrics` in Prometheus' format.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The `[log]` table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What is logged, such as `info` or `warn,embergate::server=debug`.
+    pub filter: String,
+    pub format: Format,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: Format::Plain }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error(
+        "`{filter}` (`log.filter`) says nothing about what to log: {reason}; write a level such as `info`"
+    )]
+    Filter { filter: String, reason: String },
+    #[error("the log was started already")]
+    Started,
+}
+
+/// Starts the log, to standard error. `colour` is for a terminal whose owner did not set `NO_COLOR`.
+///
+/// # Errors
+/// A filter that cannot be read, or a second call.
+pub fn start_log(config: &Config, colour: bool) -> Result<(), LogError> {
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter(&config.filter)?).with_writer(std::io::stderr);
+    let started = match config.format {
+        Format::Plain => lines.with_ansi(colour).finish().try_init(),
+        Format::Json => lines.json().flatten_event(true).finish().try_init(),
+    };
+    started.map_err(|_| LogError::Started)
+}
+
+fn filter(directives: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::builder()
+        .parse(directives)
+        .map_err(|error| LogError::Filter { filter: directives.to_owned(), reason: error.to_string() })
+}
+
+/// Upper bounds of histograms by the last word of their names. Seconds go from
+/// an answer out of memory to the longest wait of a client.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const TEXTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
+const TOKENS: &[f64] = &[8.0, 32.0, 128.0, 512.0, 2048.0, 8192.0, 16_384.0, 32_768.0, 131_072.0, 524_288.0];
+
+/// How often recorded times and sizes are put into their buckets; they pile up in between.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+static INSTALLED: OnceLock<Metrics> = OnceLock::new();
+
 /// Where metrics are read from.
 #[derive(Clone)]
 pub struct Metrics {
-    handle: metrics_exporter_prometheus::PrometheusHandle,
+    handle: PrometheusHandle,
 }
 
 impl Metrics {
     /// Installs the process' recorder; the second call returns the first one's.
     pub fn install() -> Self {
-        todo!()
+        INSTALLED
+            .get_or_init(|| {
+                let recorder = with_buckets(PrometheusBuilder::new())
+                    .expect("the bounds above are not empty")
+                    .build_recorder();
+                let handle = recorder.handle();
+                if metrics::set_global_recorder(recorder).is_err() {
+                    tracing::warn!("another recorder has the metrics of this process");
+                }
+                Self { handle }
+            })
+            .clone()
     }
 
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         self.handle.render()
+    }
+
+    /// Keeps the memory of metrics bounded where nobody reads them, until `stop`.
+    pub async fn upkeep(&self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+            self.handle.run_upkeep();
+        }
+    }
+}
+
+fn with_buckets(builder: PrometheusBuilder) -> Result<PrometheusBuilder, BuildError> {
+    let ends_in = |word: &str| Matcher::Suffix(word.to_owned());
+    builder
+        .set_buckets_for_metric(ends_in("_seconds"), SECONDS)?
+        .set_buckets_for_metric(ends_in("_texts"), TEXTS)?
+        .set_buckets_for_metric(ends_in("_tokens"), TOKENS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_filter(directives: &str, accepted: bool) {
+        assert_eq!(filter(directives).is_ok(), accepted, "{directives}");
+    }
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_by_module() {
+        check_filter("info", true);
+        check_filter("warn,embergate::server=debug", true);
+        check_filter("", true);
+        check_filter("embergate=loud", false);
+    }
+
+    #[test]
+    fn the_second_recorder_is_the_first_one() {
+        let (first, second) = (Metrics::install(), Metrics::install());
+        metrics::counter!("embergate_test_total").increment(3);
+        assert!(first.render().contains("embergate_test_total 3"));
+        assert!(second.render().contains("embergate_test_total 3"));
+    }
+
+    #[test]
+    fn times_and_sizes_are_put_into_buckets_of_their_own() {
+        let recorder = with_buckets(PrometheusBuilder::new()).unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("embergate_batch_texts").record(3.0);
+            metrics::histogram!("embergate_batch_wait_seconds").record(0.002);
+        });
+        let text = recorder.handle().render();
+        assert!(text.contains(r#"embergate_batch_texts_bucket{le="4"} 1"#), "{text}");
+        assert!(text.contains(r#"embergate_batch_wait_seconds_bucket{le="0.0025"} 1"#), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn upkeep_ends_when_told() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        Metrics::install().upkeep(stop).await;
     }
 }

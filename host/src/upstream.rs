@@ -1,14 +1,23 @@
 //! One server that embeds, over its own protocol, with every answer checked.
 
+mod check;
+pub mod embedded;
+mod http;
+mod ollama;
+mod openai;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Embedding, EmbeddingError};
 
+pub use self::check::KnownDimensions;
+
 /// A `[[upstream]]` table.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub name: String,
@@ -27,14 +36,14 @@ pub struct Config {
     pub timeout: Duration,
 }
 
-fn default_max_in_flight() -> usize {
+pub(crate) fn default_max_in_flight() -> usize {
     2
 }
-fn default_timeout() -> Duration {
+pub(crate) fn default_timeout() -> Duration {
     Duration::from_secs(60)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     Ollama,
@@ -46,10 +55,24 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The model's name at the upstream.
-    pub model: String,
-    pub texts: Vec<String>,
+    pub model: Arc<str>,
+    pub texts: Vec<Arc<str>>,
     /// Whether the upstream may cut what is too long.
     pub truncate: bool,
+    /// Tokens that the model takes, where that is known.
+    pub max_tokens: Option<u32>,
+    /// What all answers of this model agree on, whichever upstream gave them.
+    pub dimensions: Arc<KnownDimensions>,
+}
+
+/// What makes two upstreams' vectors of a model comparable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Changes when the vectors may.
+    pub text: String,
+    /// Read at the upstream, so that two that differ are two models. Otherwise
+    /// the operator's word is taken for it.
+    pub is_read: bool,
 }
 
 /// Embeds texts somewhere. Implemented once for each protocol.
@@ -58,6 +81,27 @@ pub trait Backend: Send + Sync + 'static {
     /// Embeds `call.texts`, answering in the same order, one result for each:
     /// a text that alone cannot be embedded is an answer, not a fault.
     async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError>;
+
+    /// Asks what `model` is there.
+    async fn identity(&self, model: &str) -> Result<Identity, UpstreamError>;
+
+    /// Asks whether the upstream answers at all, within a few seconds.
+    async fn reach(&self) -> Result<(), UpstreamError>;
+}
+
+/// Makes the client for an upstream. Nothing is sent yet.
+///
+/// # Errors
+/// Says which key of the table is wrong and what to write there.
+pub fn connect(config: &Config) -> Result<Arc<dyn Backend>, String> {
+    Ok(match config.kind {
+        Kind::Ollama => Arc::new(ollama::Ollama::new(http::Peer::new(config)?)),
+        Kind::Openai => Arc::new(openai::Openai::new(http::Peer::new(config)?)),
+        Kind::Embedded if config.url.is_some() => {
+            return Err(format!("upstream `{}` is `embedded` and has a `url`: remove one", config.name));
+        }
+        Kind::Embedded => Arc::new(embedded::Embedded::new(config.name.clone())),
+    })
 }
 
 /// Why one text has no embedding, whoever is asked.
@@ -97,13 +141,73 @@ pub enum UpstreamError {
     Count { upstream: String, sent: usize, got: usize },
     #[error("upstream `{upstream}` returned {got} dimensions where `{model}` has {want}")]
     Dimensions { upstream: String, model: String, want: usize, got: usize },
-    #[error("upstream `{upstream}` returned no embedding for text {index}")]
+    #[error("upstream `{upstream}` returned no embedding for a text (number {index} of its batch)")]
     Embedding {
         upstream: String,
+        /// In the batch, which is not the index in anybody's request.
         index: usize,
         #[source]
         source: EmbeddingError,
     },
     #[error("upstream `{upstream}` answered with something else than embeddings: {reason}")]
     Nonsense { upstream: String, reason: String },
+}
+
+impl UpstreamError {
+    /// Whether the upstream said that one of the texts is the reason.
+    pub fn blames_a_text(&self) -> bool {
+        match self {
+            Self::Refused { message, .. } => http::text_fault(message).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether one of the texts may be the reason, such as one that crashes the
+    /// model's runner. An answer that does not fit the call is never a text's doing.
+    pub fn may_be_a_text(&self) -> bool {
+        match self {
+            Self::Fault { .. } | Self::Embedding { .. } => true,
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::NoModel { .. }
+            | Self::NotEmbedding { .. }
+            | Self::Busy { .. }
+            | Self::Refused { .. }
+            | Self::Count { .. }
+            | Self::Dimensions { .. }
+            | Self::Nonsense { .. } => self.blames_a_text(),
+        }
+    }
+
+    /// A word for metrics.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Timeout { .. } => "timeout",
+            Self::NoModel { .. } => "no_model",
+            Self::NotEmbedding { .. } => "not_embedding",
+            Self::Busy { .. } => "busy",
+            Self::Refused { .. } => "refused",
+            Self::Fault { .. } => "fault",
+            Self::Count { .. } => "count",
+            Self::Dimensions { .. } => "dimensions",
+            Self::Embedding { .. } => "embedding",
+            Self::Nonsense { .. } => "nonsense",
+        }
+    }
+
+    /// All classes, for metrics that are made once.
+    pub const CLASSES: [&'static str; 11] = [
+        "connect",
+        "timeout",
+        "no_model",
+        "not_embedding",
+        "busy",
+        "refused",
+        "fault",
+        "count",
+        "dimensions",
+        "embedding",
+        "nonsense",
+    ];
 }

@@ -1,1 +1,6 @@
 //! What the tests of several suites use.
+
+pub mod binary;
+pub mod gate;
+pub mod ollama;
+pub mod qdrant;

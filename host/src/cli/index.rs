@@ -1,0 +1,142 @@
+//! `embergate index`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::Usage;
+use super::progress::Progress;
+use super::{Context, Ending};
+use crate::config::EMBEDDED_MODEL;
+use crate::index::{CollectionConfig, IndexRequest, Summary};
+use crate::shutdown::Signals;
+use crate::store::{Collection, Store};
+
+/// Bring a collection to the state of files and folders: what changed is embedded, what vanished is removed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run that was stopped loses nothing: the same command goes on where it ended.
+With --json, stdout has one event a line: `found`, `finished` for each document, `summary`.
+
+Examples:
+  embergate index docs README.md --collection docs
+  embergate index belgeler --collection belgeler --language tr")]
+pub(super) struct Index {
+    /// Files and folders; what gitignore files leave out is left out
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The collection, made where there is none of that name
+    #[arg(long, short, value_name = "NAME")]
+    collection: String,
+    /// The model of a new collection; else the first one that is configured
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// The language of a new collection, such as `tr`: how words are split and stemmed
+    #[arg(long, value_name = "CODE")]
+    language: Option<String>,
+}
+
+impl Index {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let signals = Signals::spawn()?;
+        let app = context.start().await?;
+        let (store, state) = app.open_store().await?;
+        let collection = self.chosen(context, store.as_ref()).await?;
+        let indexer = app.indexer(store, state);
+        let began = Instant::now();
+        let mut progress = Progress::new(&context.output);
+        let request = IndexRequest { paths: self.paths, collection };
+        let name = request.collection.name.clone();
+        let mut watcher = |event| progress.tell(&event);
+        let stop = signals.token();
+        let run = indexer.run(request, &mut watcher);
+        let summary = tokio::select! {
+            summary = run => Some(summary),
+            () = stop.cancelled() => None,
+        };
+        progress.end()?;
+        let Some(summary) = summary.transpose()? else {
+            context
+                .output
+                .remark("interrupted: what was done is kept, and the same command goes on from there");
+            return Ok(Ending::Interrupted);
+        };
+        tell(context, &name, &summary, began)?;
+        app.stop().await;
+        Ok(if summary.n_failed == 0 { Ending::Done } else { Ending::SomeDocumentsFailed })
+    }
+
+    /// The collection as its table has it, else as it is stored, else as the command line wants it.
+    async fn chosen(&self, context: &Context, store: &dyn Store) -> anyhow::Result<CollectionConfig> {
+        let name = &self.collection;
+        if let Some(table) = context.config.collections.iter().find(|table| table.name == *name) {
+            self.must_agree("its [[collection]] table", &table.model, table.language.as_deref())?;
+            return Ok(table.clone());
+        }
+        let (model, language) = match store.collection(name).await? {
+            Some(Collection { model, language, .. }) => {
+                self.must_agree("the store", &model, language.as_deref())?;
+                (model, language)
+            }
+            None => (self.new_model(context)?, self.language.clone()),
+        };
+        Ok(CollectionConfig { name: name.clone(), model, language, max_tokens: None, rules: Vec::new() })
+    }
+
+    fn new_model(&self, context: &Context) -> Result<String, Usage> {
+        let names: Vec<&str> = context.config.models.iter().map(|model| model.name.as_str()).collect();
+        let chosen = self.model.as_deref().or(names.first().copied()).unwrap_or(EMBEDDED_MODEL);
+        if names.contains(&chosen) || chosen == EMBEDDED_MODEL {
+            return Ok(chosen.to_owned());
+        }
+        Err(Usage {
+            message: format!("there is no model `{chosen}`; there are: {}", names.join(", ")),
+            remedy: "name one of these, or add a [[model]] table".into(),
+        })
+    }
+
+    fn must_agree(&self, keeper: &str, model: &str, language: Option<&str>) -> Result<(), Usage> {
+        self.differs(keeper, "model", self.model.as_deref(), Some(model))?;
+        self.differs(keeper, "language", self.language.as_deref(), language)
+    }
+
+    fn differs(&self, keeper: &str, what: &str, want: Option<&str>, have: Option<&str>) -> Result<(), Usage> {
+        let Some(want) = want.filter(|want| Some(*want) != have) else { return Ok(()) };
+        let have = have.map_or("none".into(), |have| format!("`{have}`"));
+        Err(Usage {
+            message: format!(
+                "collection `{}` has the {what} {have} by {keeper}, not `{want}`",
+                self.collection
+            ),
+            remedy: format!("leave out --{what}, or index into another collection"),
+        })
+    }
+}
+
+fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) -> std::io::Result<()> {
+    let Summary { n_files, n_bytes, n_unchanged, n_indexed, n_removed, n_skipped, n_failed, .. } = *summary;
+    let Summary { n_chunks, n_embedded, .. } = *summary;
+    let seconds = began.elapsed().as_secs_f64();
+    if context.output.json {
+        return context.output.json(&json!({
+            "event": "summary", "collection": collection, "files": n_files, "bytes": n_bytes,
+            "unchanged": n_unchanged, "indexed": n_indexed, "removed": n_removed, "skipped": n_skipped,
+            "failed": n_failed, "chunks": n_chunks, "embedded": n_embedded, "seconds": seconds,
+        }));
+    }
+    let counts = [
+        (n_indexed, "indexed"),
+        (n_unchanged, "unchanged"),
+        (n_removed, "removed"),
+        (n_skipped, "skipped"),
+        (n_failed, "failed"),
+    ];
+    let parts: Vec<String> =
+        counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
+    context.output.line(&format!(
+        "`{collection}`: {parts}; {n_chunks} chunks, {n_embedded} of them embedded, in {seconds:.1} s"
+    ))
+}

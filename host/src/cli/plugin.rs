@@ -1,0 +1,115 @@
+//! `embergate plugin list` and `embergate plugin check`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+use super::{Context, Ending};
+use crate::app;
+use crate::plugin::{PluginInfo, Plugins};
+use crate::units::ByteSize;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Plugin {
+    /// List the plugins that are loaded
+    List,
+    /// Load one file as `serve` would, start it, and say what it is
+    #[command(
+        after_help = "Example:\n  embergate plugin check target/wasm32-unknown-unknown/release/redact.wasm --grant embed"
+    )]
+    Check {
+        /// A component, or a core module made with wit-bindgen
+        file: PathBuf,
+        /// What it may use beyond logging and text
+        #[arg(long = "grant", value_name = "NAME")]
+        grants: Vec<String>,
+    },
+}
+
+impl Plugin {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        match self {
+            Self::List => list(context).await?,
+            Self::Check { file, grants } => check(context, file, &grants).await?,
+        }
+        Ok(Ending::Done)
+    }
+}
+
+async fn list(context: &Context) -> anyhow::Result<()> {
+    let plugins = app::load_plugins(&context.config, &context.folders).await?.list();
+    if context.output.json {
+        let plugins: Vec<Value> = plugins.iter().map(described).collect();
+        context.output.json(&json!({ "plugins": plugins }))?;
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(context.output.width()).unwrap_or(u16::MAX));
+    table.set_header(["name", "version", "role", "from", "about"]);
+    for plugin in &plugins {
+        table.add_row([&plugin.name, &plugin.version, &roles(plugin), &plugin.source, &plugin.about]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for line in table.lines() {
+        context.output.line(line.trim_end())?;
+    }
+    Ok(())
+}
+
+async fn check(context: &Context, file: PathBuf, grants: &[String]) -> anyhow::Result<()> {
+    let config = app::plugin_config(&context.config, &context.folders);
+    let plugin = Plugins::check(&config, &file, grants).await?;
+    let size = std::fs::metadata(&file)?.len();
+    let output = &context.output;
+    if output.json {
+        let mut report = described(&plugin);
+        report["size"] = size.into();
+        output.json(&report)?;
+        return Ok(());
+    }
+    output.line(&format!("{}: fine, and it started", file.display()))?;
+    let used = if plugin.needs_embedder { "log, text, embedder" } else { "log, text" };
+    let granted = if plugin.grants.is_empty() { "none".to_owned() } else { plugin.grants.join(", ") };
+    for (name, value) in [
+        ("name", plugin.name.as_str()),
+        ("version", &plugin.version),
+        ("about", &plugin.about),
+        ("role", &roles(&plugin)),
+        ("may use", used),
+        ("grants", &granted),
+        ("size", &ByteSize(size).to_string()),
+        ("sha256", &plugin.sha256),
+    ] {
+        output.line(&format!("  {name:<9}{value}"))?;
+    }
+    Ok(())
+}
+
+fn roles(plugin: &PluginInfo) -> String {
+    match (plugin.is_preprocessor, plugin.is_chunker) {
+        (true, true) => "preprocessor, chunker",
+        (true, false) => "preprocessor",
+        (false, true) => "chunker",
+        (false, false) => "none",
+    }
+    .to_owned()
+}
+
+fn described(plugin: &PluginInfo) -> Value {
+    json!({
+        "name": plugin.name,
+        "version": plugin.version,
+        "about": plugin.about,
+        "preprocessor": plugin.is_preprocessor,
+        "chunker": plugin.is_chunker,
+        "source": plugin.source,
+        "sha256": plugin.sha256,
+        "grants": plugin.grants,
+        "needs_embedder": plugin.needs_embedder,
+    })
+}

@@ -1,0 +1,153 @@
+//! `embergate search`
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::output::Output;
+use super::snippet::Snippet;
+use super::{Context, Ending};
+use crate::search::{Found, Ranking, SearchAnswer, SearchRequest};
+use crate::store::Payload;
+
+/// Results in an answer, at most.
+const MAX_LIMIT: u64 = 1000;
+
+/// Search a collection by meaning and by words.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  embergate search \"how do I install it\" --collection docs
+  embergate search \"error E0277\" --collection docs --ranking sparse --limit 3
+  embergate search kurulum --collection belgeler --json | jq '.results[0].source'")]
+pub(super) struct Search {
+    /// What you want to know
+    question: String,
+    #[arg(long, short, value_name = "NAME")]
+    collection: String,
+    /// Results, at most
+    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT), value_name = "N")]
+    limit: u64,
+    /// Vectors and words together, vectors alone, or words alone
+    #[arg(long, value_enum, default_value_t = By::Hybrid)]
+    ranking: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    Hybrid,
+    Dense,
+    Sparse,
+}
+
+impl By {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::Dense => "dense",
+            Self::Sparse => "sparse",
+        }
+    }
+}
+
+impl From<By> for Ranking {
+    fn from(by: By) -> Self {
+        match by {
+            By::Hybrid => Self::Hybrid,
+            By::Dense => Self::Dense,
+            By::Sparse => Self::Sparse,
+        }
+    }
+}
+
+impl Search {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let app = context.start().await?;
+        let (store, _) = app.open_store().await?;
+        let request = SearchRequest {
+            collection: self.collection.clone(),
+            question: self.question.clone(),
+            limit: usize::try_from(self.limit)?,
+            ranking: self.ranking.into(),
+            filter: None,
+        };
+        let SearchAnswer { found, notices } = app.searcher(store).search(request).await?;
+        for notice in &notices {
+            context.output.remark(&format!("note: {notice}"));
+        }
+        if context.output.json {
+            context.output.json(&self.document(&found, &notices))?;
+        } else {
+            self.print(&context.output, &found)?;
+        }
+        app.stop().await;
+        Ok(Ending::Done)
+    }
+
+    fn document(&self, found: &[Found], notices: &[String]) -> Value {
+        let results: Vec<Value> = found.iter().enumerate().map(|(at, found)| result(at + 1, found)).collect();
+        json!({
+            "collection": self.collection,
+            "question": self.question,
+            "ranking": self.ranking.word(),
+            "notices": notices,
+            "results": results,
+        })
+    }
+
+    fn print(&self, output: &Output, found: &[Found]) -> std::io::Result<()> {
+        if found.is_empty() {
+            output.remark("nothing found");
+        }
+        let snippet = Snippet::new(&self.question, output.width());
+        for (at, Found { score, payload, .. }) in found.iter().enumerate() {
+            let place = format!("{}:{}", shown_path(&payload.source), payload.line);
+            output.line(&format!("{:>2}  {score:.3}  {}", at + 1, output.strong(&place)))?;
+            let headings = heading_path(payload);
+            if !headings.is_empty() {
+                output.line(&format!("    {}", output.faint(&headings)))?;
+            }
+            for line in snippet.lines(&payload.text, |word| output.marked(word)) {
+                output.line(&format!("    {line}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The document's title, where the first heading does not say the same, and the headings.
+fn heading_path(payload: &Payload) -> String {
+    let title = payload.title.iter().filter(|title| payload.headings.first() != Some(title));
+    title.chain(&payload.headings).map(String::as_str).collect::<Vec<_>>().join(" › ")
+}
+
+/// Relative to the current folder, for what is below it.
+fn shown_path(source: &str) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| Path::new(source).strip_prefix(here).ok().map(Path::to_owned));
+    below.map_or_else(|| source.to_owned(), |path| path.display().to_string())
+}
+
+fn result(rank: usize, found: &Found) -> Value {
+    let Payload {
+        source, media_type, title, headings, text, span, extracted, line, ordinal, metadata, ..
+    } = &found.payload;
+    json!({
+        "rank": rank,
+        "score": found.score,
+        "dense": found.dense,
+        "sparse": found.sparse,
+        "id": found.id.to_string(),
+        "source": source,
+        "line": line,
+        "span": span.map(|span| [span.start, span.end]),
+        "extracted": extracted,
+        "media_type": media_type,
+        "title": title,
+        "headings": headings,
+        "ordinal": ordinal,
+        "text": text,
+        "metadata": metadata,
+    })
+}

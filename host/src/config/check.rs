@@ -1,0 +1,281 @@
+//! What a file that can be read still gets wrong: names that lead nowhere,
+//! names given twice, keys that belong together, limits that let nothing through.
+
+use std::collections::BTreeSet;
+
+use super::Config;
+use crate::model::ModelName;
+use crate::{store, upstream};
+
+/// Something that does not fit, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where: `model.0.upstreams`.
+    pub(super) path: String,
+    pub(super) message: String,
+    pub(super) remedy: String,
+}
+
+/// All that does not fit.
+pub(super) fn faults(config: &Config) -> Vec<Fault> {
+    let mut faults = Faults { found: Vec::new() };
+    faults.limits(config);
+    faults.store(&config.store);
+    faults.upstreams(&config.upstreams);
+    faults.models(config);
+    faults.plugins(config);
+    faults.collections(config);
+    faults.found
+}
+
+struct Faults {
+    found: Vec<Fault>,
+}
+
+impl Faults {
+    fn add(&mut self, path: impl Into<String>, message: String, remedy: impl Into<String>) {
+        self.found.push(Fault { path: path.into(), message, remedy: remedy.into() });
+    }
+
+    fn limits(&mut self, config: &Config) {
+        let Config { server, embed, batcher, plugins, store, index, .. } = config;
+        let limits = &plugins.limits;
+        let bounds = [
+            ("server.max_body", server.max_body.as_u64()),
+            ("server.max_bodies", server.max_bodies.as_u64()),
+            ("server.body_timeout", server.body_timeout.as_nanos() as u64),
+            ("server.max_head", server.max_head.as_u64()),
+            ("server.head_timeout", server.head_timeout.as_nanos() as u64),
+            ("server.max_connections", server.max_connections as u64),
+            ("server.max_streams", server.max_streams.into()),
+            ("server.max_timeout", server.max_timeout.as_nanos() as u64),
+            ("server.ready_timeout", server.ready_timeout.as_nanos() as u64),
+            ("admin.max_connections", config.admin.max_connections as u64),
+            ("embed.max_texts", embed.max_texts as u64),
+            ("embed.timeout", embed.timeout.as_nanos() as u64),
+            ("batcher.max_texts", batcher.max_texts as u64),
+            ("batcher.max_tokens", batcher.max_tokens.into()),
+            ("batcher.bulk_slice", batcher.bulk_slice.as_nanos() as u64),
+            ("batcher.max_queued", batcher.max_queued as u64),
+            ("plugins.limits.time", limits.time.as_nanos() as u64),
+            ("plugins.limits.memory", limits.memory.as_u64()),
+            ("plugins.limits.output", limits.output.as_u64()),
+            ("plugins.limits.table_elements", limits.table_elements.into()),
+            ("plugins.limits.handles", limits.handles.into()),
+            ("plugins.limits.instances", limits.instances as u64),
+            ("plugins.limits.uses", limits.uses.into()),
+            ("store.max_readers", store.max_readers as u64),
+            ("store.timeout", store.timeout.as_nanos() as u64),
+            ("plugins.limits.wait", limits.wait.as_nanos() as u64),
+            ("index.max_documents", index.max_documents as u64),
+            ("index.batch_texts", index.batch_texts as u64),
+            ("index.batch_documents", index.batch_documents as u64),
+            ("index.max_batches", index.max_batches as u64),
+            ("index.timeout", index.timeout.as_nanos() as u64),
+            ("index.max_failed_batches", index.max_failed_batches.into()),
+            ("index.max_file", index.max_file.as_u64()),
+        ];
+        for (path, value) in bounds {
+            self.bound(path, path, value);
+        }
+        if server.listen == config.admin.listen && server.listen.port() != 0 {
+            let message = format!("[server] and [admin] both listen on `{}`", server.listen);
+            self.add("admin.listen", message, "give one of them another port");
+        }
+    }
+
+    /// `shown` is the path without places in arrays.
+    fn bound(&mut self, path: &str, shown: &str, value: u64) {
+        if value == 0 {
+            let (table, key) = shown.rsplit_once('.').unwrap_or(("", shown));
+            let message = format!("`{key}` in [{table}] is 0, so nothing would ever be let through");
+            self.add(path, message, "set it to 1 or more");
+        }
+    }
+
+    fn store(&mut self, store: &store::Config) {
+        match (store.kind, &store.url) {
+            (store::Kind::Qdrant, None) => self.add(
+                "store.kind",
+                "the store is of kind \"qdrant\" and has no `url`".into(),
+                "add its address, such as `url = \"http://127.0.0.1:6334\"`",
+            ),
+            (store::Kind::Qdrant, Some(url)) => self.url("store.url", "the store", url),
+            (store::Kind::Embedded, Some(_)) => self.add(
+                "store.url",
+                "the store is of kind \"embedded\" and has a `url`, which it cannot use".into(),
+                "set `kind = \"qdrant\"`, or take `url` out",
+            ),
+            (store::Kind::Embedded, None) => {}
+        }
+    }
+
+    fn url(&mut self, path: &str, owner: &str, url: &str) {
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        match rest {
+            None => self.add(
+                path,
+                format!("`url = \"{url}\"` of {owner} is no address"),
+                "begin it with `http://` or `https://`",
+            ),
+            Some(rest) if rest.is_empty() || rest.starts_with(['/', ':', '?']) => self.add(
+                path,
+                format!("`url = \"{url}\"` of {owner} names no host"),
+                "write it like `http://127.0.0.1:11434`",
+            ),
+            // The key is not repeated: what prints errors is often a log.
+            Some(rest) if rest.split('/').next().unwrap_or(rest).contains('@') => self.add(
+                path,
+                format!("the `url` of {owner} has a password in it"),
+                "put the secret into a file, and name that with `api_key_file`",
+            ),
+            Some(_) => {}
+        }
+    }
+
+    fn upstreams(&mut self, upstreams: &[upstream::Config]) {
+        self.unique("upstream", upstreams.iter().map(|upstream| upstream.name.as_str()));
+        for (at, upstream) in upstreams.iter().enumerate() {
+            let path = format!("upstream.{at}");
+            self.upstream(&path, upstream);
+            self.bound(
+                &format!("{path}.max_in_flight"),
+                "upstream.max_in_flight",
+                upstream.max_in_flight as u64,
+            );
+            self.bound(&format!("{path}.timeout"), "upstream.timeout", upstream.timeout.as_nanos() as u64);
+        }
+    }
+
+    fn upstream(&mut self, path: &str, upstream: &upstream::Config) {
+        let name = &upstream.name;
+        let (kind, example) = match upstream.kind {
+            upstream::Kind::Ollama => ("ollama", "http://127.0.0.1:11434"),
+            upstream::Kind::Openai => ("openai", "http://127.0.0.1:8000"),
+            upstream::Kind::Embedded => {
+                if upstream.url.is_some() || upstream.api_key_file.is_some() {
+                    let message =
+                        format!("upstream `{name}` is in the binary, and has no use for an address or a key");
+                    self.add(
+                        format!("{path}.url"),
+                        message,
+                        "take `url` and `api_key_file` out, or set another `kind`",
+                    );
+                }
+                return;
+            }
+        };
+        match &upstream.url {
+            Some(url) => self.url(&format!("{path}.url"), &format!("upstream `{name}`"), url),
+            None => self.add(
+                path,
+                format!("upstream `{name}` is of kind \"{kind}\" and has no `url`"),
+                format!("add its address, such as `url = \"{example}\"`"),
+            ),
+        }
+    }
+
+    fn models(&mut self, config: &Config) {
+        self.unique("model", config.models.iter().map(|model| model.name.as_str()));
+        let upstreams: BTreeSet<&str> =
+            config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        for (at, model) in config.models.iter().enumerate() {
+            if let Err(error) = ModelName::new(&model.name) {
+                self.add(
+                    format!("model.{at}.name"),
+                    error.to_string(),
+                    "give it another `name`, and its own as `upstream_name`",
+                );
+            }
+            if model.upstreams.is_empty() {
+                let message = format!("model `{}` has no upstream", model.name);
+                self.add(format!("model.{at}.upstreams"), message, "name one [[upstream]] table or more");
+            }
+            for upstream in model.upstreams.iter().filter(|name| !upstreams.contains(name.as_str())) {
+                let message = format!(
+                    "model `{}` names the upstream `{upstream}`, and there is no [[upstream]] of that name",
+                    model.name
+                );
+                self.add(format!("model.{at}.upstreams"), message, there_are(&upstreams));
+            }
+            if let Some(max_tokens) = model.max_tokens {
+                self.bound(&format!("model.{at}.max_tokens"), "model.max_tokens", max_tokens.into());
+            }
+        }
+    }
+
+    fn plugins(&mut self, config: &Config) {
+        self.unique("plugin", config.plugin.iter().map(|plugin| plugin.name.as_str()));
+        for (at, plugin) in config.plugin.iter().enumerate() {
+            let Some(sha256) = &plugin.sha256 else { continue };
+            if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                let message = format!("`sha256` of plugin `{}` is no SHA-256", plugin.name);
+                self.add(
+                    format!("plugin.{at}.sha256"),
+                    message,
+                    "write 64 hexadecimal digits; `embergate plugin check FILE` prints them",
+                );
+            }
+        }
+    }
+
+    fn collections(&mut self, config: &Config) {
+        self.unique("collection", config.collections.iter().map(|collection| collection.name.as_str()));
+        let mut models: BTreeSet<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
+        // It is served beside those of the configuration.
+        models.insert(super::EMBEDDED_MODEL);
+        for (at, collection) in config.collections.iter().enumerate() {
+            let name = &collection.name;
+            if !models.contains(collection.model.as_str()) {
+                let message = format!(
+                    "collection `{name}` names the model `{}`, and there is no [[model]] of that name",
+                    collection.model
+                );
+                self.add(format!("collection.{at}.model"), message, there_are(&models));
+            }
+            if let Some(max_tokens) = collection.max_tokens {
+                self.bound(
+                    &format!("collection.{at}.max_tokens"),
+                    "collection.max_tokens",
+                    max_tokens.into(),
+                );
+            }
+            for (rule_at, rule) in collection.rules.iter().enumerate() {
+                if !rule.media_type.contains('/') {
+                    let message = format!(
+                        "a rule of collection `{name}` is for `{}`, which is no media type",
+                        rule.media_type
+                    );
+                    self.add(
+                        format!("collection.{at}.rule.{rule_at}.media_type"),
+                        message,
+                        "write one like \"text/markdown\"",
+                    );
+                }
+            }
+        }
+    }
+
+    fn unique<'n>(&mut self, table: &str, names: impl Iterator<Item = &'n str>) {
+        let mut seen = BTreeSet::new();
+        for (at, name) in names.enumerate() {
+            if name.is_empty() {
+                self.add(
+                    format!("{table}.{at}.name"),
+                    format!("a [[{table}]] table has an empty `name`"),
+                    "name it",
+                );
+            } else if !seen.insert(name) {
+                let message = format!("there are two [[{table}]] tables named `{name}`");
+                self.add(format!("{table}.{at}.name"), message, "give each a name of its own");
+            }
+        }
+    }
+}
+
+fn there_are(names: &BTreeSet<&str>) -> String {
+    match names.is_empty() {
+        true => "there are none yet".into(),
+        false => format!("there are: {}", names.iter().copied().collect::<Vec<_>>().join(", ")),
+    }
+}

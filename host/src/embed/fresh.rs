@@ -1,0 +1,228 @@
+//! Texts that nobody has embedded yet: plugins, prompt, batcher, and into the cache.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::batcher::{Lane, Places, Reply, Text};
+use crate::cache::Entry;
+use crate::document::{Document, SourceMap};
+use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed};
+use crate::upstream::TextFault;
+
+use super::flights::{Lead, Outcome};
+use super::send::Senders;
+use super::served::{Engine, Served};
+use super::{Failure, Way};
+
+/// Texts that a plugin is handed at once, at most.
+const PLUGIN_TEXTS: usize = 64;
+/// Bytes of text above which tokens are counted on a thread for such things.
+const INLINE_BYTES: usize = 64 * 1024;
+
+/// How the texts of one request are embedded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Job {
+    pub(super) way: Way,
+    pub(super) lane: Lane,
+}
+
+/// A text and the flight that brings its embedding.
+pub(super) struct Fresh {
+    pub(super) lead: Lead,
+    pub(super) text: String,
+}
+
+/// A text as the model gets it.
+#[derive(Debug, PartialEq, Eq)]
+struct Prompted {
+    text: Arc<str>,
+    n_tokens: u32,
+    truncated: bool,
+}
+
+/// Flies `fresh` until the last has landed or is abandoned.
+pub(super) async fn fly(
+    engine: Arc<Engine>,
+    served: Arc<Served>,
+    job: Job,
+    fresh: Vec<Fresh>,
+    places: Places,
+) {
+    let (leads, texts): (Vec<Lead>, Vec<String>) =
+        fresh.into_iter().map(|Fresh { lead, text }| (lead, text)).unzip();
+    // The leads drop where the engine stops, and with them all who wait are told.
+    tokio::select! {
+        () = engine.stop.cancelled() => {}
+        () = fly_until_landed(&engine, &served, job, leads, texts, places) => {}
+    }
+}
+
+async fn fly_until_landed(
+    engine: &Engine,
+    served: &Arc<Served>,
+    job: Job,
+    leads: Vec<Lead>,
+    texts: Vec<String>,
+    places: Places,
+) {
+    let prepared = tokio::select! {
+        prepared = prepare(served, job.way, texts) => prepared,
+        () = all_abandoned(&leads) => return,
+    };
+    let mut flying = Vec::with_capacity(leads.len());
+    let mut texts = Vec::with_capacity(leads.len());
+    for (lead, prompted) in leads.into_iter().zip(prepared) {
+        match prompted {
+            Err(failure) => lead.land(Err(failure)),
+            Ok(Prompted { text, n_tokens, truncated }) => {
+                texts.push(Text { text, n_tokens });
+                flying.push((lead, n_tokens, truncated));
+            }
+        }
+    }
+    // With a tokenizer that knows what is too long, the upstream has nothing to cut.
+    let cut_upstream = job.way.truncate && limit(served).is_none();
+    let replies = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
+    let landings = flying
+        .into_iter()
+        .zip(replies)
+        .map(|((lead, n_tokens, truncated), reply)| land(engine, lead, reply, n_tokens, truncated));
+    join_all(landings).await;
+}
+
+/// Waits for one text's reply, for as long as anyone waits for it.
+async fn land(engine: &Engine, lead: Lead, reply: Reply<Senders>, n_tokens: u32, truncated: bool) {
+    let reply = tokio::select! {
+        reply = reply => reply,
+        () = lead.abandoned() => return,
+    };
+    let outcome: Outcome = match reply {
+        Ok(Ok(Ok(embedding))) => Ok(Entry { embedding, n_tokens, truncated }),
+        Ok(Ok(Err(fault))) => Err(Failure::Text(fault)),
+        Ok(Err(failed)) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
+        Ok(Err(failed)) => Err(Failure::Upstream(failed.error)),
+        Err(_) => Err(Failure::lost()),
+    };
+    if let Ok(entry) = &outcome {
+        engine.cache.put(lead.key, entry.clone());
+    }
+    lead.land(outcome);
+}
+
+async fn all_abandoned(leads: &[Lead]) {
+    for lead in leads {
+        lead.abandoned().await;
+    }
+}
+
+/// Runs the preprocessors over `texts` and puts the prompt before them; one result for each, in order.
+async fn prepare(served: &Arc<Served>, way: Way, texts: Vec<String>) -> Vec<Result<Prompted, Failure>> {
+    let mut texts: Vec<Result<String, Failure>> = texts.into_iter().map(Ok).collect();
+    if !way.prepared {
+        for plugin in &served.preprocessors {
+            preprocess(served, plugin, way, &mut texts).await;
+        }
+    }
+    let n_bytes: usize = texts.iter().flatten().map(String::len).sum();
+    let n_texts = texts.len();
+    let served = Arc::clone(served);
+    let work = move || texts.into_iter().map(|text| prompted(&served, way, text?)).collect();
+    if n_bytes <= INLINE_BYTES {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(prompted) => prompted,
+        // Only a tokenizer that panics gets here.
+        Err(_) => (0..n_texts).map(|_| Err(Failure::lost())).collect(),
+    }
+}
+
+async fn preprocess(served: &Served, plugin: &Plugin, way: Way, texts: &mut [Result<String, Failure>]) {
+    let call = plugin::Call {
+        model: served.name.clone(),
+        purpose: way.purpose,
+        max_tokens: text_limit(served, way).unwrap_or(u32::MAX),
+        tokenizer: served.tokenizer.clone(),
+        language: None,
+        embedder: None,
+    };
+    for some in texts.chunks_mut(PLUGIN_TEXTS) {
+        let documents: Vec<Document> = some.iter().flatten().map(|text| document(text)).collect();
+        if documents.is_empty() {
+            continue;
+        }
+        let answers = plugin.process(&call, &documents).await.map_err(Arc::new);
+        let mut answers = answers.map(Vec::into_iter);
+        for (text, document) in some.iter_mut().filter(|text| text.is_ok()).zip(&documents) {
+            *text = edited(plugin, &document.text, &mut answers);
+        }
+    }
+}
+
+fn document(text: &str) -> Document {
+    Document { media_type: "text/plain".to_owned(), text: text.to_owned(), ..Document::default() }
+}
+
+/// The next answer's text.
+fn edited(
+    plugin: &Plugin,
+    text: &str,
+    answers: &mut Result<std::vec::IntoIter<Preprocessed>, Arc<PluginError>>,
+) -> Result<String, Failure> {
+    let answer = match answers {
+        Ok(answers) => answers.next(),
+        Err(error) => return Err(Failure::Plugin(error.clone())),
+    };
+    let edited = match answer.map(|answer| answer.edit) {
+        Some(Edit::Keep) => text.to_owned(),
+        Some(Edit::Replace(text)) => text,
+        Some(Edit::Patch(patches)) => {
+            let edited = SourceMap::identity(text.len()).apply(text, &patches);
+            // The plugin host has checked the patches already.
+            edited.map_err(|_| Failure::lost())?.0
+        }
+        Some(Edit::Reject(reason)) => {
+            return Err(Failure::Rejected { plugin: plugin.name().to_owned(), reason });
+        }
+        None => return Err(Failure::lost()),
+    };
+    if edited.is_empty() {
+        let reason = "nothing of the text is left".to_owned();
+        return Err(Failure::Rejected { plugin: plugin.name().to_owned(), reason });
+    }
+    Ok(edited)
+}
+
+/// Tokens of prompt and text, at most; nothing where that cannot be told here.
+fn limit(served: &Served) -> Option<u32> {
+    let max_tokens = served.max_tokens.filter(|_| served.tokenizer.is_exact())?;
+    Some(max_tokens.saturating_sub(served.tokenizer.n_special()))
+}
+
+/// Tokens of a text, at most: what the prompt leaves.
+fn text_limit(served: &Served, way: Way) -> Option<u32> {
+    let prompt = served.tokenizer.count(served.prompt(way.purpose));
+    let special = served.tokenizer.n_special();
+    served.max_tokens.map(|max_tokens| max_tokens.saturating_sub(special + prompt))
+}
+
+/// Puts the prompt before `text`, and cuts or refuses what is too long.
+fn prompted(served: &Served, way: Way, text: String) -> Result<Prompted, Failure> {
+    let prompt = served.prompt(way.purpose);
+    let tokenizer = &served.tokenizer;
+    let whole = if prompt.is_empty() { text } else { format!("{prompt}{text}") };
+    let special = tokenizer.n_special();
+    let n_tokens = tokenizer.count(&whole).saturating_add(special);
+    let max = match limit(served) {
+        Some(limit) if limit + special < n_tokens => limit,
+        _ => return Ok(Prompted { text: whole.into(), n_tokens, truncated: false }),
+    };
+    let cut = tokenizer.truncated(&whole, max);
+    // What has lost all of its text would get the same vector as every other.
+    if !way.truncate || cut.len() <= prompt.len() {
+        return Err(Failure::TooLong { got: n_tokens, max: max + special });
+    }
+    let n_tokens = tokenizer.count(cut).saturating_add(special);
+    Ok(Prompted { text: cut.into(), n_tokens, truncated: true })
+}

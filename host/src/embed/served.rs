@@ -1,0 +1,181 @@
+//! One model as the engine serves it, and the engine that all models share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use metrics::Counter;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::batcher::Batcher;
+use crate::cache::{Cache, Space};
+use crate::model::{ModelName, Purpose};
+use crate::plugin::Plugin;
+use crate::tokenizer::Tokenizer;
+use crate::upstream::{KnownDimensions, UpstreamError};
+
+use super::agreement::Agreement;
+use super::flights::Flights;
+use super::fresh::{self, Fresh, Job};
+use super::send::Senders;
+use super::{EmbedError, Failure, Prompts, Way};
+
+/// A model with what it takes to embed its texts.
+pub(super) struct Served {
+    pub(super) name: ModelName,
+    pub(super) tokenizer: Arc<Tokenizer>,
+    pub(super) max_tokens: Option<u32>,
+    pub(super) prompts: Prompts,
+    pub(super) preprocessors: Vec<Arc<Plugin>>,
+    pub(super) matryoshka: bool,
+    pub(super) known_dimensions: Arc<KnownDimensions>,
+    pub(super) agreement: Agreement,
+    /// The queue of texts that the upstream refuses when they are too long, and
+    /// that of texts that it cuts.
+    pub(super) queues: [usize; 2],
+    pub(super) meters: Meters,
+}
+
+/// Handles of one model's metrics.
+pub(super) struct Meters {
+    pub(super) texts: Counter,
+    pub(super) hits: Counter,
+}
+
+impl Meters {
+    pub(super) fn new(model: &ModelName) -> Self {
+        let model = model.to_string();
+        Self {
+            texts: metrics::counter!("embergate_texts_total", "model" => model.clone()),
+            hits: metrics::counter!("embergate_cache_hits_total", "model" => model),
+        }
+    }
+}
+
+impl Served {
+    /// Nothing before the first answer of an upstream.
+    pub(super) fn dimensions(&self) -> Option<usize> {
+        self.known_dimensions.get()
+    }
+
+    /// Whether vectors of `have` dimensions can be given with `want`.
+    pub(super) fn check_dimensions(&self, want: usize, have: usize) -> Result<(), EmbedError> {
+        let model = || self.name.clone();
+        if want == 0 || have < want {
+            Err(EmbedError::Dimensions { model: model(), have, want })
+        } else if want < have && !self.matryoshka {
+            Err(EmbedError::NotMatryoshka { model: model(), have })
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn prompt(&self, purpose: Purpose) -> &str {
+        match purpose {
+            Purpose::Query => &self.prompts.query,
+            Purpose::Document => &self.prompts.document,
+        }
+    }
+
+    pub(super) fn queue(&self, truncate: bool) -> usize {
+        self.queues[usize::from(truncate)]
+    }
+
+    /// Everything but the text that changes a vector. Asks the upstreams which
+    /// model they have, once.
+    pub(super) async fn space(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        way: Way,
+    ) -> Result<Space, UpstreamError> {
+        let admit = |upstream| self.admit(engine, upstream);
+        let identity = self.agreement.identity(admit).await?;
+        if self.agreement.is_due() {
+            engine.tasks.spawn(ask_again(Arc::clone(self), Arc::clone(engine)));
+        }
+        let max_tokens = self.max_tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
+        let mut parts = vec![
+            "1",
+            identity,
+            &max_tokens,
+            if way.truncate { "cut" } else { "whole" },
+            self.prompt(way.purpose),
+        ];
+        if !way.prepared && !self.preprocessors.is_empty() {
+            // A preprocessor is told what a text is for.
+            parts.push(way.purpose.as_str());
+            parts.extend(self.preprocessors.iter().map(|plugin| plugin.fingerprint()));
+        }
+        Ok(Space::new(&parts))
+    }
+
+    fn admit(&self, engine: &Engine, upstream: usize) {
+        for queue in self.queues {
+            engine.batcher.admit(queue, upstream);
+        }
+    }
+}
+
+async fn ask_again(served: Arc<Served>, engine: Arc<Engine>) {
+    tokio::select! {
+        () = served.agreement.ask_again(|upstream| served.admit(&engine, upstream)) => {}
+        () = engine.stop.cancelled() => {}
+    }
+}
+
+/// What all models share.
+pub(super) struct Engine {
+    pub(super) batcher: Batcher<Senders>,
+    pub(super) cache: Cache,
+    pub(super) flights: Flights,
+    tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+    closing: AtomicBool,
+}
+
+impl Engine {
+    pub(super) fn new(batcher: Batcher<Senders>, cache: Cache) -> Self {
+        Self {
+            batcher,
+            cache,
+            flights: Flights::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts the flights of `fresh`, or refuses them all where too much waits.
+    pub(super) fn take_off(self: &Arc<Self>, served: &Arc<Served>, job: Job, fresh: Vec<Fresh>) {
+        if fresh.is_empty() {
+            return;
+        }
+        match self.batcher.reserve(fresh.len()) {
+            Ok(places) => {
+                let flight = fresh::fly(Arc::clone(self), Arc::clone(served), job, fresh, places);
+                self.tasks.spawn(flight);
+            }
+            Err(full) => {
+                for Fresh { lead, .. } in fresh {
+                    lead.land(Err(Failure::Overloaded { retry_after: full.retry_after }));
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn shutdown(&self, deadline: Instant) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.tasks.close();
+        let ended = tokio::time::timeout_at(deadline, self.tasks.wait()).await;
+        self.stop.cancel();
+        self.batcher.shutdown(deadline).await;
+        if ended.is_err() {
+            self.tasks.wait().await;
+        }
+    }
+}

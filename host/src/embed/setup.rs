@@ -1,0 +1,267 @@
+//! From configuration to an embedder, or to an error that says what to write.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::batcher::{self, Batcher};
+use crate::cache::{self, Cache};
+use crate::model::ModelName;
+use crate::plugin::Plugins;
+use crate::tokenizer::Tokenizer;
+use crate::upstream::{self, Kind, KnownDimensions, embedded};
+
+use super::agreement::{Agreement, Member};
+use super::families::{self, Family};
+use super::send::{Sender, Senders, Template};
+use super::served::{Engine, Meters, Served};
+use super::{Config, Embedder, Model, ModelConfig, SetupError};
+
+/// The upstream that the embedded model gets where no table declares one.
+const EMBEDDED_UPSTREAM: &str = "embedded";
+
+pub(super) fn embedder(
+    config: Config,
+    mut models: Vec<ModelConfig>,
+    mut upstreams: Vec<upstream::Config>,
+    cache: &cache::Config,
+    batcher: batcher::Config,
+    plugins: &Plugins,
+) -> Result<Embedder, SetupError> {
+    if batcher.max_queued < config.max_texts {
+        return Err(other(format!(
+            "`batcher.max_queued` is {}, less than the {} texts of a request (`embed.max_texts`): raise one or lower the other",
+            batcher.max_queued, config.max_texts
+        )));
+    }
+    let n_declared = upstreams.len();
+    notice_unused(&models, &upstreams);
+    add_embedded(&mut models, &mut upstreams);
+    let senders = connect(&upstreams)?;
+    let mut setup = Setup { upstreams: &upstreams, senders: &senders, plugins, queues: Vec::new() };
+    let mut built = BTreeMap::new();
+    for model in &models {
+        let (name, pair) = setup.model(model)?;
+        if built.insert(name, pair).is_some() {
+            return Err(other(format!("there are two [[model]] tables of the name `{}`", model.name)));
+        }
+    }
+    let queues = setup.queues;
+    let slots: Vec<batcher::Upstream> =
+        upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
+    let (labels, queues): (Vec<batcher::Queue>, Vec<Template>) = queues.into_iter().unzip();
+    let bulk_above = batcher.bulk_above;
+    let batcher = Batcher::new(batcher, &slots, &labels, Senders { upstreams: senders, queues });
+    let mut models = BTreeMap::new();
+    let mut served = BTreeMap::new();
+    for (name, (model, one)) in built {
+        models.insert(name.clone(), model);
+        served.insert(name, Arc::new(one));
+    }
+    Ok(Embedder {
+        config,
+        bulk_above,
+        models,
+        served,
+        engine: Arc::new(Engine::new(batcher, Cache::new(cache))),
+        declared: if n_declared == 0 { (0..upstreams.len()).collect() } else { (0..n_declared).collect() },
+    })
+}
+
+/// Adds the embedded model unless its name is taken, and an upstream for it
+/// unless one of its kind is declared.
+fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<upstream::Config>) {
+    if models.iter().any(|model| model.name == embedded::MODEL_NAME) {
+        return;
+    }
+    let declared = upstreams.iter().find(|table| table.kind == Kind::Embedded);
+    let upstream = declared.map_or_else(|| free_name(upstreams), |table| table.name.clone());
+    if declared.is_none() {
+        upstreams.push(upstream::Config {
+            name: upstream.clone(),
+            kind: Kind::Embedded,
+            url: None,
+            api_key_file: None,
+            max_in_flight: std::thread::available_parallelism().map_or(2, Into::into),
+            timeout: std::time::Duration::from_secs(60),
+        });
+    }
+    models.push(ModelConfig {
+        name: embedded::MODEL_NAME.to_owned(),
+        upstream_name: None,
+        upstreams: vec![upstream],
+        preprocess: Vec::new(),
+        prompts: None,
+        tokenizer: None,
+        max_tokens: None,
+        matryoshka: None,
+    });
+}
+
+fn free_name(upstreams: &[upstream::Config]) -> String {
+    let mut name = EMBEDDED_UPSTREAM.to_owned();
+    while upstreams.iter().any(|table| table.name == name) {
+        name.insert(0, '_');
+    }
+    name
+}
+
+/// An upstream that no model names does nothing, which its owner may not expect.
+fn notice_unused(models: &[ModelConfig], upstreams: &[upstream::Config]) {
+    for table in upstreams {
+        if !models.iter().any(|model| model.upstreams.contains(&table.name)) {
+            tracing::warn!(
+                upstream = table.name,
+                "no [[model]] table names this upstream, so nothing is asked of it: add one with `upstreams = [\"{}\"]`",
+                table.name
+            );
+        }
+    }
+}
+
+fn connect(upstreams: &[upstream::Config]) -> Result<Vec<Sender>, SetupError> {
+    let mut senders: Vec<Sender> = Vec::with_capacity(upstreams.len());
+    for table in upstreams {
+        if senders.iter().any(|sender| sender.name == table.name) {
+            return Err(other(format!("there are two [[upstream]] tables of the name `{}`", table.name)));
+        }
+        if table.max_in_flight == 0 {
+            return Err(other(format!("upstream `{}`: `max_in_flight` must be 1 or more", table.name)));
+        }
+        let backend = upstream::connect(table).map_err(other)?;
+        senders.push(Sender::new(table.name.clone(), backend));
+    }
+    Ok(senders)
+}
+
+/// What models are built from.
+struct Setup<'s> {
+    upstreams: &'s [upstream::Config],
+    senders: &'s [Sender],
+    plugins: &'s Plugins,
+    queues: Vec<(batcher::Queue, Template)>,
+}
+
+impl Setup<'_> {
+    fn model(&mut self, table: &ModelConfig) -> Result<(ModelName, (Model, Served)), SetupError> {
+        let name = ModelName::new(&table.name).map_err(|error| other(format!("[[model]]: {error}")))?;
+        let at_upstream: Arc<str> = table.upstream_name.as_deref().unwrap_or(&table.name).into();
+        let members = self.members(table, &at_upstream)?;
+        let family = families::find(&at_upstream);
+        let tokenizer = Arc::new(self.tokenizer(table, &members)?);
+        let max_tokens = table.max_tokens.or(family.max_tokens);
+        let prompts = table.prompts.clone().unwrap_or_else(|| family.prompts.clone());
+        tell(table, &family);
+        let preprocessors = table
+            .preprocess
+            .iter()
+            .map(|plugin| self.plugins.preprocessor(plugin))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| other(format!("[[model]] `{name}`, `preprocess`: {error}")))?;
+        let known_dimensions = Arc::<KnownDimensions>::default();
+        let queues = [false, true].map(|truncate| {
+            let template = Template {
+                model: at_upstream.clone(),
+                truncate,
+                max_tokens,
+                dimensions: known_dimensions.clone(),
+            };
+            let way = if truncate { "cut" } else { "whole" };
+            self.queues.push((batcher::Queue { model: name.to_string(), way }, template));
+            self.queues.len() - 1
+        });
+        let model = Model {
+            name: name.clone(),
+            tokenizer: tokenizer.clone(),
+            max_tokens,
+            prompts: prompts.clone(),
+            preprocess: table.preprocess.clone(),
+        };
+        let served = Served {
+            name: name.clone(),
+            tokenizer,
+            max_tokens,
+            prompts,
+            preprocessors,
+            matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
+            known_dimensions,
+            agreement: Agreement::new(at_upstream, members),
+            queues,
+            meters: Meters::new(&name),
+        };
+        Ok((name, (model, served)))
+    }
+
+    fn members(&self, table: &ModelConfig, at_upstream: &str) -> Result<Vec<Member>, SetupError> {
+        if table.upstreams.is_empty() {
+            return Err(other(format!(
+                "model `{}` names no upstream; there are: {}",
+                table.name,
+                self.known("")
+            )));
+        }
+        let mut members: Vec<Member> = Vec::new();
+        for upstream in &table.upstreams {
+            let found = self.upstreams.iter().position(|one| one.name == *upstream);
+            let index = found.ok_or_else(|| SetupError::NoUpstream {
+                model: table.name.clone(),
+                upstream: upstream.clone(),
+                known: self.known(upstream),
+            })?;
+            if self.upstreams[index].kind == Kind::Embedded && at_upstream != embedded::MODEL_NAME {
+                return Err(other(format!(
+                    "model `{}` is asked of the embedded upstream `{upstream}`, which has no `{at_upstream}`: set `upstream_name = \"{}\"`",
+                    table.name,
+                    embedded::MODEL_NAME
+                )));
+            }
+            if members.iter().all(|member| member.index != index) {
+                let backend = self.senders[index].backend.clone();
+                members.push(Member { index, name: upstream.clone(), backend });
+            }
+        }
+        Ok(members)
+    }
+
+    /// The file of the table, the built-in one of the embedded model, else an estimate.
+    fn tokenizer(&self, table: &ModelConfig, members: &[Member]) -> Result<Tokenizer, SetupError> {
+        let is_embedded = members.iter().any(|member| self.upstreams[member.index].kind == Kind::Embedded);
+        match &table.tokenizer {
+            Some(path) => Tokenizer::from_file(path),
+            None if is_embedded => Tokenizer::from_bytes(embedded::MODEL_NAME, embedded::TOKENIZER),
+            None => Ok(Tokenizer::estimate()),
+        }
+        .map_err(|error| other(format!("model `{}`: {error}", table.name)))
+    }
+
+    /// The names of all upstreams, and which of them was probably meant.
+    fn known(&self, wanted: &str) -> String {
+        let names: Vec<String> = self.upstreams.iter().map(|table| format!("`{}`", table.name)).collect();
+        let similarity = |name: &str| strsim::jaro_winkler(name, wanted);
+        let nearest = self
+            .upstreams
+            .iter()
+            .map(|table| table.name.as_str())
+            .filter(|name| 0.8 <= similarity(name))
+            .max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+        match nearest {
+            Some(nearest) => format!("{} (did you mean `{nearest}`?)", names.join(", ")),
+            None => names.join(", "),
+        }
+    }
+}
+
+/// A prompt that was put there by name alone should not be a secret.
+fn tell(table: &ModelConfig, family: &Family) {
+    if table.prompts.is_none() && family.prompts != super::Prompts::default() {
+        tracing::info!(
+            model = table.name,
+            query = family.prompts.query,
+            document = family.prompts.document,
+            "prompts come from the built-in table"
+        );
+    }
+}
+
+fn other(message: String) -> SetupError {
+    SetupError::Other(message)
+}

@@ -1,0 +1,130 @@
+//! What holds for one run: the collection, its plugins and the limits, with the
+//! parts that tasks of the run share.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::recipe::{Recipe, Recipes};
+use super::scan::{File, Scan};
+use super::{CollectionConfig, Config, IndexError, Indexer};
+use crate::analyzer::Analyzer;
+use crate::embed::{EmbedError, EmbedRequest, Embedder, Lane, Model};
+use crate::model::{Embedding, ModelName, Purpose};
+use crate::plugin::Call;
+use crate::store::{Collection, SourceRecord, Store, StoreError};
+
+/// Tokens of a chunk where the collection does not say.
+const MAX_TOKENS: u32 = 400;
+
+pub(super) struct Job {
+    pub(super) collection: Collection,
+    pub(super) call: Call,
+    pub(super) analyzer: Analyzer,
+    pub(super) config: Config,
+    recipes: Recipes,
+    embedder: Arc<Embedder>,
+    store: Arc<dyn Store>,
+}
+
+impl Job {
+    /// Finds out all that can be wrong before anything is written.
+    pub(super) async fn new(
+        indexer: &Indexer,
+        collection: &CollectionConfig,
+        scan: &Scan,
+    ) -> Result<Self, IndexError> {
+        let embedder = &indexer.embedder;
+        let name = ModelName::new(&collection.model)
+            .map_err(|source| IndexError::Model { collection: collection.name.clone(), source })?;
+        let model = embedder.model(&name).ok_or_else(|| EmbedError::UnknownModel(name.clone()))?;
+        let max_tokens = max_tokens(collection, model)?;
+        let common = [max_tokens.to_string(), collection.language.clone().unwrap_or_default()];
+        let media_types: BTreeSet<_> = scan.files.iter().map(|file| file.media_type).collect();
+        let recipes = Recipes::new(&indexer.plugins, collection, &model.preprocess, &common, media_types)?;
+        Ok(Self {
+            collection: Collection {
+                name: collection.name.clone(),
+                model: name.to_string(),
+                dimensions: embedder.dimensions(&name).await?,
+                space: embedder.space(&name, Purpose::Document, true).await?,
+                language: collection.language.clone(),
+            },
+            call: Call {
+                model: name,
+                purpose: Purpose::Document,
+                max_tokens,
+                tokenizer: Arc::clone(&model.tokenizer),
+                language: collection.language.clone(),
+                embedder: None,
+            },
+            analyzer: Analyzer::new(collection.language.as_deref()),
+            config: indexer.config.clone(),
+            recipes,
+            embedder: Arc::clone(embedder),
+            store: Arc::clone(&indexer.store),
+        })
+    }
+
+    pub(super) fn recipe(&self, file: &File) -> Option<&Recipe> {
+        self.recipes.of(file.media_type)
+    }
+
+    /// Returns whether a file is as it was recorded, as far as can be told without reading it.
+    pub(super) fn is_unchanged(&self, file: &File, record: &SourceRecord) -> bool {
+        let same_file = (file.size, file.modified) == (record.size, record.modified);
+        same_file && self.recipe(file).is_some_and(|recipe| recipe.fingerprint == record.pipeline)
+    }
+
+    /// Embeds texts that have been through their preprocessors. Where too much
+    /// is waiting, asks again when told to, a bounded number of times.
+    pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
+        let mut repeats = 0;
+        loop {
+            let request = EmbedRequest {
+                model: self.call.model.clone(),
+                texts: texts.to_vec(),
+                purpose: Purpose::Document,
+                truncate: false,
+                dimensions: None,
+                lane: Some(Lane::Bulk),
+                prepared: true,
+                deadline: Instant::now() + self.config.timeout,
+            };
+            match self.embedder.embed(request).await {
+                Err(EmbedError::Overloaded { retry_after }) if repeats < self.config.max_repeats => {
+                    repeats += 1;
+                    tokio::time::sleep(retry_after).await;
+                }
+                answer => return answer.map(|answer| answer.embeddings),
+            }
+        }
+    }
+
+    /// Which of `ids` are stored, asked for in lists of bounded size.
+    pub(super) async fn existing(&self, ids: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+        let mut existing = HashSet::with_capacity(ids.len());
+        for ids in ids.chunks(self.config.batch_texts.max(1)) {
+            existing.extend(self.store.existing(&self.collection.name, ids).await?);
+        }
+        Ok(existing)
+    }
+}
+
+/// Tokens for a chunk and its prefix: as configured, at most what the model
+/// takes beside its prompt and special tokens.
+fn max_tokens(collection: &CollectionConfig, model: &Model) -> Result<u32, IndexError> {
+    let taken = model.tokenizer.n_special() + model.tokenizer.count(&model.prompts.document);
+    let room = model.max_tokens.unwrap_or(u32::MAX).saturating_sub(taken);
+    match collection.max_tokens.unwrap_or(MAX_TOKENS).min(room) {
+        0 => Err(IndexError::NoRoom {
+            collection: collection.name.clone(),
+            model: model.name.clone(),
+            max: model.max_tokens.unwrap_or_default(),
+            taken,
+        }),
+        max_tokens => Ok(max_tokens),
+    }
+}

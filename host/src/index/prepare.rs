@@ -1,0 +1,323 @@
+//! One file → chunks: read, decode, preprocess, cut.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt, stream};
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use super::decode::Decoded;
+use super::identity::Ids;
+use super::job::Job;
+use super::read::{self, Contents, ReadError};
+use super::recipe::Recipe;
+use super::report::in_full;
+use super::scan::File;
+use crate::document::{Chunk, Chunks, Document, SourceMap, Span};
+use crate::plugin::{Edit, PluginError};
+use crate::store::{Payload, SourceRecord};
+use crate::units::ByteSize;
+
+/// A document that is ready to be embedded, or why it is not.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) file: File,
+    /// What was recorded of it before this run.
+    pub(super) old: Option<SourceRecord>,
+    pub(super) step: Step,
+}
+
+/// What is to be done with a document.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Its bytes are as they were: all there is to do is this record.
+    Same(SourceRecord),
+    Chunks {
+        /// As it will be when all is done.
+        record: SourceRecord,
+        chunks: Vec<PreparedChunk>,
+    },
+    Skip(String),
+    Fail(String),
+}
+
+/// A chunk with all that it takes to store it but its vectors.
+#[derive(Debug)]
+pub(super) struct PreparedChunk {
+    pub(super) id: Uuid,
+    pub(super) embedded_text: String,
+    pub(super) payload: Payload,
+}
+
+impl Prepared {
+    pub(super) fn chunks(&self) -> &[PreparedChunk] {
+        match &self.step {
+            Step::Chunks { chunks, .. } => chunks,
+            Step::Same(_) | Step::Skip(_) | Step::Fail(_) => &[],
+        }
+    }
+
+    pub(super) fn n_chunks(&self) -> usize {
+        self.chunks().len()
+    }
+}
+
+/// Prepares documents, a bounded number at once; they come in the order of `files`.
+pub(super) fn documents(
+    job: Arc<Job>,
+    files: Vec<(File, Option<SourceRecord>)>,
+) -> impl Stream<Item = Prepared> + Send {
+    let max_documents = job.config.max_documents.max(1);
+    let prepare = move |(file, old): (File, Option<SourceRecord>)| {
+        let task = tokio::spawn(prepare(Arc::clone(&job), file.clone(), old.clone()));
+        let task = AbortOnDropHandle::new(task);
+        async move {
+            task.await.unwrap_or_else(|cause| Prepared { file, old, step: Step::Fail(cause.to_string()) })
+        }
+    };
+    stream::iter(files).map(prepare).buffered(max_documents)
+}
+
+async fn prepare(job: Arc<Job>, file: File, old: Option<SourceRecord>) -> Prepared {
+    let step = step(&job, &file, old.as_ref()).await.unwrap_or_else(|refusal| match refusal {
+        Refusal::Skip(reason) => Step::Skip(reason),
+        Refusal::Fail(reason) => Step::Fail(reason),
+    });
+    Prepared { file, old, step }
+}
+
+/// Why a document has no chunks.
+enum Refusal {
+    /// It is nothing to index.
+    Skip(String),
+    /// It is, and something went wrong.
+    Fail(String),
+}
+
+impl From<PluginError> for Refusal {
+    fn from(error: PluginError) -> Self {
+        Self::Fail(in_full(&error))
+    }
+}
+
+async fn step(job: &Job, file: &File, old: Option<&SourceRecord>) -> Result<Step, Refusal> {
+    let Some(recipe) = job.recipe(file) else {
+        return Err(Refusal::Fail(format!("there is no rule for `{}`", file.media_type)));
+    };
+    let Contents { file, bytes, hash } = read(job, file).await?;
+    let record = |points| SourceRecord {
+        source: file.source.clone(),
+        size: file.size,
+        modified: file.modified,
+        content: hash,
+        pipeline: recipe.fingerprint.clone(),
+        points,
+    };
+    if let Some(old) = old
+        && (old.content, &old.pipeline) == (hash, &recipe.fingerprint)
+    {
+        return Ok(Step::Same(record(old.points.clone())));
+    }
+    let decoded = Decoded::new(bytes).map_err(|error| Refusal::Skip(error.to_string()))?;
+    let chunks = chunks(job, recipe, &file, decoded).await?;
+    Ok(Step::Chunks { record: record(chunks.iter().map(|chunk| chunk.id).collect()), chunks })
+}
+
+async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
+    let ByteSize(max_file) = job.config.max_file;
+    let (file, max_rereads) = (file.clone(), job.config.max_rereads);
+    let read = tokio::task::spawn_blocking(move || read::read(&file, max_file, max_rereads));
+    match read.await {
+        Ok(Ok(contents)) => Ok(contents),
+        Ok(Err(ReadError::TooLarge(size))) => {
+            Err(Refusal::Skip(format!("it has {size} bytes, more than the {max_file} of `index.max_file`")))
+        }
+        Ok(Err(ReadError::Changing)) => Err(Refusal::Fail("it changed each time it was read".to_owned())),
+        Ok(Err(ReadError::Io(cause))) => Err(Refusal::Fail(format!("cannot read it: {cause}"))),
+        Err(cause) => Err(Refusal::Fail(cause.to_string())),
+    }
+}
+
+async fn chunks(
+    job: &Job,
+    recipe: &Recipe,
+    file: &File,
+    decoded: Decoded,
+) -> Result<Vec<PreparedChunk>, Refusal> {
+    let (document, map) = preprocessed(job, recipe, file, &decoded).await?;
+    if document.text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut answers = recipe.chunker.split(&job.call, std::slice::from_ref(&document)).await?;
+    let Some(answer) = answers.pop() else {
+        return Err(Refusal::Fail(format!("plugin `{}` gave no answer", recipe.chunker.name())));
+    };
+    let Chunks { chunks, omitted: _ } = answer?;
+    Ok(finished(&document, &map, &decoded, chunks))
+}
+
+/// Runs the preprocessors one after another, and keeps the way back.
+async fn preprocessed(
+    job: &Job,
+    recipe: &Recipe,
+    file: &File,
+    decoded: &Decoded,
+) -> Result<(Document, SourceMap), Refusal> {
+    let mut map = SourceMap::identity(decoded.text.len());
+    let mut document = Document {
+        id: file.source.clone(),
+        media_type: file.media_type.to_owned(),
+        text: decoded.text.clone(),
+        metadata: Vec::new(),
+    };
+    for plugin in &recipe.preprocessors {
+        let mut answers = plugin.process(&job.call, std::slice::from_ref(&document)).await?;
+        let Some(answer) = answers.pop() else {
+            return Err(Refusal::Fail(format!("plugin `{}` gave no answer", plugin.name())));
+        };
+        match answer.edit {
+            Edit::Keep => {}
+            Edit::Patch(patches) => {
+                (document.text, map) = map
+                    .apply(&document.text, &patches)
+                    .map_err(|error| Refusal::Fail(format!("plugin `{}`: {error}", plugin.name())))?;
+            }
+            Edit::Replace(text) => (document.text, map) = (text, SourceMap::replaced()),
+            Edit::Reject(reason) => {
+                return Err(Refusal::Skip(format!("plugin `{}` rejected it: {reason}", plugin.name())));
+            }
+        }
+        document.media_type = answer.media_type.unwrap_or(document.media_type);
+        for (key, value) in answer.metadata {
+            document.metadata.retain(|(known, _)| *known != key);
+            document.metadata.push((key, value));
+        }
+    }
+    Ok((document, map))
+}
+
+/// Gives chunks their ids, and everything that is shown of them.
+fn finished(
+    document: &Document,
+    map: &SourceMap,
+    decoded: &Decoded,
+    chunks: Vec<Chunk>,
+) -> Vec<PreparedChunk> {
+    let extracted = map.is_replaced();
+    let shown: Vec<_> = chunks.iter().map(|chunk| chunk.window.unwrap_or(chunk.span)).collect();
+    let places: Vec<_> = shown
+        .iter()
+        .map(|span| if extracted { *span } else { map.to_source(*span).unwrap_or(Span::new(0, 0)) })
+        .collect();
+    let lines = Lines::of(if extracted { &document.text } else { &decoded.text });
+    let in_file = if extracted { places.clone() } else { decoded.file_spans(&places) };
+    let title = document.metadata.iter().find(|(key, _)| key == "title").map(|(_, title)| title.clone());
+    let mut ids = Ids::new(&document.id);
+    let mut finished = Vec::with_capacity(chunks.len());
+    for (ordinal, chunk) in chunks.into_iter().enumerate() {
+        let embedded_text = chunk.embedded_text(&document.text);
+        let (headings, metadata) = apart(document, chunk.metadata);
+        let payload = Payload {
+            source: document.id.clone(),
+            media_type: document.media_type.clone(),
+            title: title.clone(),
+            headings,
+            text: shown[ordinal].of(&document.text).unwrap_or_default().to_owned(),
+            prefix: chunk.prefix,
+            span: Some(in_file[ordinal]),
+            extracted,
+            line: lines.number(places[ordinal].start),
+            ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX),
+            metadata,
+        };
+        finished.push(PreparedChunk { id: ids.next(&embedded_text), embedded_text, payload });
+    }
+    finished
+}
+
+/// A chunk's headings, and what else was said of document and chunk.
+fn apart(document: &Document, of_chunk: Vec<(String, String)>) -> (Vec<String>, Vec<(String, String)>) {
+    let of_document = document.metadata.iter().filter(|(key, _)| key != "title").cloned();
+    let (headings, of_chunk): (Vec<_>, Vec<_>) = of_chunk.into_iter().partition(|(key, _)| key == "heading");
+    let headings = headings.into_iter().map(|(_, heading)| heading).collect();
+    (headings, of_document.chain(of_chunk).collect())
+}
+
+/// Where the lines of a text start.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1).collect())
+    }
+
+    /// Counted from 1.
+    fn number(&self, at: usize) -> u32 {
+        let n_before = self.0.partition_point(|start| *start <= at);
+        u32::try_from(n_before + 1).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::source_map::Patch;
+
+    fn chunk(start: usize, end: usize) -> Chunk {
+        let span = Span::new(start, end);
+        Chunk { span, prefix: None, window: None, metadata: Vec::new(), n_tokens: 1 }
+    }
+
+    /// Cuts `bytes` after `patches`; what is at each chunk's span of the file, and its line.
+    #[track_caller]
+    fn check(bytes: &[u8], patches: &[Patch], chunks: &[(usize, usize)], want: &[(&str, u32)]) {
+        let decoded = Decoded::new(bytes.to_vec()).unwrap();
+        let (text, map) = SourceMap::identity(decoded.text.len()).apply(&decoded.text, patches).unwrap();
+        let document = Document { text, ..Document::default() };
+        let chunks = chunks.iter().map(|(start, end)| chunk(*start, *end)).collect();
+        let got: Vec<_> = finished(&document, &map, &decoded, chunks)
+            .into_iter()
+            .map(|chunk| {
+                let span = chunk.payload.span.unwrap();
+                (String::from_utf8(bytes[span.start..span.end].to_vec()).unwrap(), chunk.payload.line)
+            })
+            .collect();
+        let want: Vec<_> = want.iter().map(|(text, line)| ((*text).to_owned(), *line)).collect();
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn a_span_is_of_the_file_and_its_line_counts_from_one() {
+        check(b"one\ntwo\n", &[], &[(0, 3), (4, 7)], &[("one", 1), ("two", 2)]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_moves_the_span_and_not_the_line() {
+        check("\u{FEFF}one\ntwo".as_bytes(), &[], &[(4, 7)], &[("two", 2)]);
+    }
+
+    #[test]
+    fn a_patch_leads_back_to_what_it_replaced() {
+        let entity = Patch { span: Span::new(1, 6), text: "&".to_owned() };
+        check(b"a&amp;b\nc", &[entity], &[(0, 3), (4, 5)], &[("a&amp;b", 1), ("c", 2)]);
+    }
+
+    #[test]
+    fn a_replaced_text_has_spans_of_its_own() {
+        let decoded = Decoded::new(b"%PDF".to_vec()).unwrap();
+        let document = Document { text: "one\ntwo".to_owned(), ..Document::default() };
+        let chunks = finished(&document, &SourceMap::replaced(), &decoded, vec![chunk(4, 7)]);
+        let payload = &chunks[0].payload;
+        assert_eq!((payload.extracted, payload.span, payload.line), (true, Some(Span::new(4, 7)), 2));
+    }
+
+    #[test]
+    fn a_window_is_shown_in_place_of_the_chunk_and_not_embedded() {
+        let decoded = Decoded::new(b"one two three".to_vec()).unwrap();
+        let document = Document { text: decoded.text.clone(), ..Document::default() };
+        let window = Chunk { window: Some(Span::new(0, 13)), ..chunk(4, 7) };
+        let chunks = finished(&document, &SourceMap::identity(13), &decoded, vec![window]);
+        assert_eq!(chunks[0].embedded_text, "two");
+        assert_eq!(chunks[0].payload.text, "one two three");
+    }
+}

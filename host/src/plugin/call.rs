@@ -1,0 +1,202 @@
+//! Calls a plugin on documents and hands back what passed the checks.
+
+use tokio::sync::SemaphorePermit;
+
+use super::bindings::embergate::plugin::types;
+use super::bindings::exports::embergate::plugin::preprocessor;
+use super::imports::{SLICE_BYTES, Work};
+use super::instance::Instance;
+use super::{Call, Edit, Plugin, PluginError, Preprocessed, check};
+use crate::document::{Chunks, Document};
+use crate::model::Purpose;
+
+impl Plugin {
+    /// Runs `preprocessor.process` on `documents`; one checked answer for each, in order.
+    ///
+    /// Cancel-safe: a call that is dropped takes its instance with it.
+    ///
+    /// # Errors
+    /// The plugin refused, trapped, was stopped, or broke the contract on a document.
+    pub async fn process(
+        &self,
+        call: &Call,
+        documents: &[Document],
+    ) -> Result<Vec<Preprocessed>, PluginError> {
+        const FUNCTION: &str = "process";
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let n_bytes = n_bytes(documents);
+        let _turn = self.turn(n_bytes).await?;
+        let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
+        let deadline = lent.deadline();
+        let Instance { store, preprocessor, .. } = &mut lent.instance;
+        let Some(preprocessor) = preprocessor else { return Err(self.is_no("preprocessor")) };
+        store.data_mut().work = self.work(call, documents);
+
+        let metadata = metadata(documents);
+        let (context, documents_in) = (context(call), documents_in(documents, &metadata));
+        let result = tokio::time::timeout_at(
+            deadline.into(),
+            preprocessor.call_process(&mut *store, context, &documents_in),
+        )
+        .await;
+        store.data_mut().work = None;
+        let answer = lent.finish(result)?;
+
+        self.edits(documents, answer)
+            .map_err(|(document, reason)| self.broke(FUNCTION, documents, document, reason))
+    }
+
+    /// Runs `chunker.split` on `documents`; for each, in order, its checked
+    /// chunks or the rule that they break.
+    ///
+    /// Cancel-safe: a call that is dropped takes its instance with it.
+    ///
+    /// # Errors
+    /// The plugin refused, trapped, was stopped, or answered for another number of documents.
+    pub async fn split(
+        &self,
+        call: &Call,
+        documents: &[Document],
+    ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
+        const FUNCTION: &str = "split";
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let n_bytes = n_bytes(documents);
+        let _turn = self.turn(n_bytes).await?;
+        let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
+        let deadline = lent.deadline();
+        let Instance { store, chunker, .. } = &mut lent.instance;
+        let Some(chunker) = chunker else { return Err(self.is_no("chunker")) };
+        store.data_mut().work = self.work(call, documents);
+
+        let metadata = metadata(documents);
+        let (context, documents_in) = (context(call), documents_in(documents, &metadata));
+        let result =
+            tokio::time::timeout_at(deadline.into(), chunker.call_split(&mut *store, context, &documents_in))
+                .await;
+        let work = store.data_mut().work.take().unwrap_or_else(|| Work::new(call, []));
+        let answers = lent.finish(result)?;
+
+        if answers.len() != documents.len() {
+            let reason = wrong_number(answers.len(), documents.len());
+            return Err(self.broke(FUNCTION, documents, None, reason));
+        }
+        let mut checked = Vec::with_capacity(documents.len());
+        for (index, (document, answer)) in documents.iter().zip(answers).enumerate() {
+            let mut chunks = check::chunks(&document.text, answer);
+            if let Ok(chunks_of) = &mut chunks {
+                let counted =
+                    check::tokens(&document.text, chunks_of, (call, &work, index as u32), deadline).await;
+                chunks = counted.and(chunks);
+            }
+            checked.push(chunks.map_err(|reason| self.broke(FUNCTION, documents, Some(index), reason)));
+        }
+        Ok(checked)
+    }
+
+    /// Waits for a turn where there is much to do: small calls need none.
+    async fn turn(&self, n_bytes: usize) -> Result<Option<SemaphorePermit<'_>>, PluginError> {
+        if n_bytes <= SLICE_BYTES {
+            return Ok(None);
+        }
+        match tokio::time::timeout(self.limits.wait, self.runtime.bulk.acquire()).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            _ => Err(PluginError::Busy { plugin: self.name().to_owned(), within: self.limits.wait }),
+        }
+    }
+
+    fn work(&self, call: &Call, documents: &[Document]) -> Option<Work> {
+        self.uses_text.then(|| Work::new(call, documents))
+    }
+
+    /// Checks edits and notes, and joins them by document.
+    fn edits(
+        &self,
+        documents: &[Document],
+        answer: preprocessor::Answer,
+    ) -> Result<Vec<Preprocessed>, (Option<usize>, String)> {
+        if answer.edits.len() != documents.len() {
+            return Err((None, wrong_number(answer.edits.len(), documents.len())));
+        }
+        let noted = answer.notes.iter().map(|note| note.doc);
+        check::ascending(noted, documents.len(), "document").map_err(|reason| (None, reason))?;
+        let mut edited = Vec::with_capacity(documents.len());
+        for (index, (document, edit)) in documents.iter().zip(answer.edits).enumerate() {
+            let edit: Edit = check::edit(&document.text, edit).map_err(|reason| (Some(index), reason))?;
+            edited.push(Preprocessed { edit, media_type: None, metadata: Vec::new() });
+        }
+        for note in answer.notes {
+            let about = &mut edited[note.doc as usize];
+            about.media_type = note.media_type;
+            about.metadata = note.metadata;
+        }
+        Ok(edited)
+    }
+
+    fn is_no(&self, role: &'static str) -> PluginError {
+        PluginError::Role { plugin: self.name().to_owned(), role }
+    }
+
+    /// `index` is of the document that is at fault, where it is one.
+    fn broke(
+        &self,
+        function: &'static str,
+        documents: &[Document],
+        index: Option<usize>,
+        reason: String,
+    ) -> PluginError {
+        let document = match index {
+            Some(index) if documents[index].id.is_empty() => format!("text {index}"),
+            Some(index) => documents[index].id.clone(),
+            None => format!("all {}", documents.len()),
+        };
+        let (plugin, version) = (self.name().to_owned(), self.info.version.clone());
+        PluginError::Contract { plugin, version, function, document, reason }
+    }
+}
+
+fn wrong_number(got: usize, want: usize) -> String {
+    format!("it gave {got} answers for {want} documents")
+}
+
+fn n_bytes(documents: &[Document]) -> usize {
+    documents.iter().map(|document| document.text.len()).sum()
+}
+
+fn context(call: &Call) -> types::Context<'_> {
+    types::Context {
+        model: call.model.as_str(),
+        purpose: match call.purpose {
+            Purpose::Query => types::Purpose::Query,
+            Purpose::Document => types::Purpose::Document,
+        },
+        max_tokens: call.max_tokens,
+        exact_tokens: call.tokenizer.is_exact(),
+        language: call.language.as_deref(),
+        extra: &[],
+    }
+}
+
+type Pairs<'d> = Vec<(&'d str, &'d str)>;
+
+fn metadata(documents: &[Document]) -> Vec<Pairs<'_>> {
+    fn pairs(document: &Document) -> Pairs<'_> {
+        document.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    }
+    documents.iter().map(pairs).collect()
+}
+
+fn documents_in<'d>(documents: &'d [Document], metadata: &'d [Pairs<'d>]) -> Vec<types::Document<'d>> {
+    let pairs = documents.iter().zip(metadata);
+    pairs
+        .map(|(document, metadata)| types::Document {
+            id: &document.id,
+            media_type: &document.media_type,
+            text: &document.text,
+            metadata,
+        })
+        .collect()
+}

@@ -1,0 +1,260 @@
+//! Tells, before any of a plugin's code runs, whether it can be a plugin of this
+//! gateway, and if not, what its author or the operator can do.
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// The version of `wit/` that this gateway provides.
+const VERSION: &str = "0.1.0";
+/// Versions of the contract that this gateway serves.
+const SERVED: &str = "0.1.";
+/// Larger files are refused unread.
+pub(super) const MAX_BYTES: u64 = 64 << 20;
+
+const MAGIC: &[u8] = b"\0asm";
+const MODULE: &[u8] = &[1, 0, 0, 0];
+const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+
+/// What a component has and wants of the contract.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) is_preprocessor: bool,
+    pub(super) is_chunker: bool,
+    pub(super) uses_text: bool,
+    pub(super) needs_embedder: bool,
+}
+
+/// Returns `bytes` as a component, turning a core module made with wit-bindgen into one.
+pub(super) fn component(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
+    if MAX_BYTES < bytes.len() as u64 {
+        return Err(too_large(bytes.len() as u64));
+    }
+    if Engine::detect_precompiled(bytes).is_some() {
+        return Err("it is compiled code (`.cwasm`), which is not loaded from outside: use the `.wasm` that it was compiled from".into());
+    }
+    let Some(version) = bytes.strip_prefix(MAGIC).and_then(|rest| rest.get(..4)) else {
+        return Err(
+            "it is not WebAssembly: a plugin is a component or a core module made with wit-bindgen".into()
+        );
+    };
+    if version != MODULE && version != COMPONENT {
+        return Err(format!(
+            "it is WebAssembly of an unknown version ({version:02x?}): build it as a component"
+        ));
+    }
+    let has_type = walk_sections(&bytes[8..])?;
+    if version == COMPONENT {
+        return Ok(bytes.into());
+    }
+    if !has_type {
+        return Err("it is a core module without a component type: make it with wit-bindgen from the gateway's `wit` folder".into());
+    }
+    let encoded = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(bytes)
+        .and_then(|mut encoder| encoder.encode());
+    encoded.map(Into::into).map_err(|error| {
+        let hint = if format!("{error:#}").contains("wasi_snapshot_preview1") {
+            ": build it for wasm32-unknown-unknown or wasm32-wasip2"
+        } else {
+            ""
+        };
+        format!("it cannot be made a component{hint}: {error:#}")
+    })
+}
+
+pub(super) fn too_large(n_bytes: u64) -> String {
+    format!(
+        "it has {n_bytes} bytes, more than the {MAX_BYTES} that a plugin may have: strip it of debug information"
+    )
+}
+
+/// Walks over all sections; returns whether one carries a component's type.
+fn walk_sections(mut rest: &[u8]) -> Result<bool, String> {
+    let truncated = || "it is truncated: copy or build it again".to_owned();
+    let mut has_type = false;
+    while let [id, after @ ..] = rest {
+        let (len, after) = leb128(after).ok_or_else(truncated)?;
+        let section = after.get(..len).ok_or_else(truncated)?;
+        if *id == 0 {
+            let name = leb128(section).and_then(|(len, after)| after.get(..len));
+            has_type |= name.is_some_and(|name| name.starts_with(b"component-type"));
+        }
+        rest = &after[len..];
+    }
+    Ok(has_type)
+}
+
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0_usize;
+    for (index, byte) in bytes.iter().enumerate().take(5) {
+        value |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+/// Checks what `component` exports and imports; `may_embed` is whether it has that grant.
+pub(super) fn shape(
+    engine: &Engine,
+    name: &str,
+    component: &Component,
+    may_embed: bool,
+) -> Result<Shape, String> {
+    let component_type = component.component_type();
+    let imports: Vec<_> = component_type.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<_> = component_type.exports(engine).map(|(name, _)| name.to_owned()).collect();
+    shape_of(name, &imports, &exports, may_embed)
+}
+
+fn shape_of(name: &str, imports: &[String], exports: &[String], may_embed: bool) -> Result<Shape, String> {
+    if let Some(version) = imports.iter().chain(exports).find_map(|name| foreign_version(name)) {
+        return Err(format!(
+            "it was built for embergate:plugin {version}, and this gateway has {VERSION}: build it again with this gateway's `wit` folder"
+        ));
+    }
+    let exports_interface = |interface: &str| exports.iter().any(|name| is_ours(name, interface));
+    let imports_interface = |interface: &str| imports.iter().any(|name| is_ours(name, interface));
+    let shape = Shape {
+        is_preprocessor: exports_interface("preprocessor"),
+        is_chunker: exports_interface("chunker"),
+        uses_text: imports_interface("text"),
+        needs_embedder: imports_interface("embedder"),
+    };
+    if !exports_interface("lifecycle") {
+        return Err("it does not export `lifecycle`, which every plugin has to: build it against a world of `wit/embergate.wit`".into());
+    }
+    if !shape.is_preprocessor && !shape.is_chunker {
+        return Err("it exports neither `preprocessor` nor `chunker`, and so has nothing to do".into());
+    }
+    if shape.needs_embedder && !may_embed {
+        return Err(format!(
+            "it needs `embedder`, which it is not granted: add grants = [\"embed\"] to the [[plugin]] table of `{name}`"
+        ));
+    }
+    match imports.iter().find(|name| !is_provided(name)) {
+        Some(name) if name.starts_with("wasi:") && name.contains("@0.3") => {
+            Err(format!("it needs `{name}` of WASI 0.3: build it for WASI 0.2 (wasm32-wasip2)"))
+        }
+        Some(name) => Err(format!(
+            "it needs `{name}`, which the gateway does not provide: there are `log`, `text`, `embedder`, and WASI 0.2 without HTTP"
+        )),
+        None => Ok(shape),
+    }
+}
+
+/// Returns the version of an interface of the contract that is not served.
+fn foreign_version(name: &str) -> Option<&str> {
+    let (_, version) = name.strip_prefix("embergate:plugin/")?.split_once('@')?;
+    (!version.starts_with(SERVED)).then_some(version)
+}
+
+fn is_ours(name: &str, interface: &str) -> bool {
+    let rest = name.strip_prefix("embergate:plugin/").and_then(|rest| rest.strip_prefix(interface));
+    rest.is_some_and(|rest| rest.starts_with('@'))
+}
+
+fn is_provided(name: &str) -> bool {
+    const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+    if let Some((package, rest)) = name.strip_prefix("wasi:").and_then(|rest| rest.split_once('/')) {
+        return WASI.contains(&package) && rest.contains("@0.2");
+    }
+    ["types", "log", "text", "embedder"].iter().any(|interface| is_ours(name, interface))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_file(bytes: &[u8], want: &str) {
+        let error = component(bytes).unwrap_err();
+        assert!(error.contains(want), "{error}");
+    }
+
+    #[track_caller]
+    fn check_shape(imports: &[&str], exports: &[&str], want: Result<(), &str>) {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let got = shape_of("legal", &owned(imports), &owned(exports), false);
+        match (got, want) {
+            (Ok(_), Ok(())) => (),
+            (Err(got), Err(want)) if got.contains(want) => (),
+            (got, want) => panic!("{got:?} is not {want:?}"),
+        }
+    }
+
+    const LIFECYCLE: &str = "embergate:plugin/lifecycle@0.1.0";
+    const CHUNKER: &str = "embergate:plugin/chunker@0.1.0";
+
+    #[test]
+    fn text_is_not_webassembly() {
+        check_file(b"# notes", "it is not WebAssembly");
+    }
+
+    #[test]
+    fn an_empty_file_is_not_webassembly() {
+        check_file(b"", "it is not WebAssembly");
+    }
+
+    #[test]
+    fn a_module_without_a_type_cannot_become_a_component() {
+        check_file(b"\0asm\x01\0\0\0", "a core module without a component type");
+    }
+
+    #[test]
+    fn a_file_that_ends_in_a_section_is_truncated() {
+        check_file(b"\0asm\x0d\0\x01\0\x01\x08\0asm", "it is truncated");
+    }
+
+    #[test]
+    fn a_chunker_passes() {
+        check_shape(
+            &["embergate:plugin/types@0.1.0", "wasi:cli/environment@0.2.9"],
+            &[LIFECYCLE, CHUNKER],
+            Ok(()),
+        );
+    }
+
+    #[test]
+    fn a_patch_version_of_the_contract_passes() {
+        check_shape(&["embergate:plugin/log@0.1.3"], &[LIFECYCLE, CHUNKER], Ok(()));
+    }
+
+    #[test]
+    fn another_version_of_the_contract_is_named() {
+        check_shape(&[], &["embergate:plugin/lifecycle@0.2.0"], Err("built for embergate:plugin 0.2.0"));
+    }
+
+    #[test]
+    fn a_plugin_without_lifecycle_is_refused() {
+        check_shape(&[], &[CHUNKER], Err("does not export `lifecycle`"));
+    }
+
+    #[test]
+    fn a_plugin_without_a_role_is_refused() {
+        check_shape(&[], &[LIFECYCLE], Err("neither `preprocessor` nor `chunker`"));
+    }
+
+    #[test]
+    fn a_missing_grant_comes_with_the_line_that_gives_it() {
+        let imports = ["embergate:plugin/embedder@0.1.0"];
+        check_shape(
+            &imports,
+            &[LIFECYCLE, CHUNKER],
+            Err("add grants = [\"embed\"] to the [[plugin]] table of `legal`"),
+        );
+    }
+
+    #[test]
+    fn http_is_not_provided() {
+        let imports = ["wasi:http/types@0.2.3"];
+        check_shape(&imports, &[LIFECYCLE, CHUNKER], Err("it needs `wasi:http/types@0.2.3`, which"));
+    }
+
+    #[test]
+    fn wasi_of_the_next_generation_is_refused() {
+        check_shape(&["wasi:cli/run@0.3.0"], &[LIFECYCLE, CHUNKER], Err("build it for WASI 0.2"));
+    }
+}

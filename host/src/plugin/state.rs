@@ -1,0 +1,261 @@
+//! What an instance of a plugin may see and use.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWrite;
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+
+use super::Limits;
+use super::imports::Work;
+
+/// Bytes of standard error that are kept for error messages: the last ones.
+const STDERR_BYTES: usize = 2_048;
+/// Core instances, memories and tables of one component, at most.
+const PARTS: usize = 64;
+
+/// The data of a store: everything that belongs to one instance.
+pub(super) struct State {
+    pub(super) plugin: Arc<str>,
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(super) budget: Budget,
+    pub(super) stderr: Stderr,
+    /// When the call under way is stopped.
+    pub(super) deadline: Instant,
+    /// Log lines that the call under way may still write.
+    pub(super) log_lines: u32,
+    /// What the call under way is about; nothing during `start`.
+    pub(super) work: Option<Work>,
+}
+
+impl State {
+    pub(super) fn new(plugin: Arc<str>, limits: &Limits) -> Self {
+        let stderr = Stderr::default();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        Self {
+            plugin,
+            wasi: nothing_granted(&stderr),
+            table,
+            budget: Budget::new(limits),
+            stderr,
+            deadline: Instant::now(),
+            log_lines: 0,
+            work: None,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Lets other tasks run, then goes on or stops the guest.
+pub(super) fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    if store.data().deadline <= Instant::now() {
+        return Ok(UpdateDeadline::Interrupt);
+    }
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+}
+
+/// A WASI without files, sockets, environment or arguments, in which it is always
+/// the same moment and every instance draws the same random numbers: the same
+/// input gives the same output.
+fn nothing_granted(output: &Stderr) -> WasiCtx {
+    static SEED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut seed = vec![0; 1_024];
+        blake3::Hasher::new().update(b"embergate plugin").finalize_xof().fill(&mut seed);
+        seed
+    });
+    WasiCtx::builder()
+        .stdout(output.clone())
+        .stderr(output.clone())
+        .secure_random(Deterministic::new(SEED.clone()))
+        .insecure_random(Deterministic::new(SEED.clone()))
+        .insecure_random_seed(0x656d_6265_7267_6174_6500)
+        .wall_clock(StoppedClock)
+        .monotonic_clock(StoppedClock)
+        .build()
+}
+
+struct StoppedClock;
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for StoppedClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+/// Counts the memory and table elements of an instance against its limits.
+pub(super) struct Budget {
+    pub(super) memory: usize,
+    max_memory: usize,
+    elements: usize,
+    max_elements: usize,
+    /// The limit that the guest ran into, in words.
+    pub(super) denied: Option<String>,
+}
+
+impl Budget {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            memory: 0,
+            max_memory: usize::try_from(limits.memory.as_u64()).unwrap_or(usize::MAX),
+            elements: 0,
+            max_elements: limits.table_elements as usize,
+            denied: None,
+        }
+    }
+}
+
+impl ResourceLimiter for Budget {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let memory = self.memory.saturating_add(desired.saturating_sub(current));
+        if self.max_memory < memory {
+            self.denied =
+                Some(format!("it asked for {memory} bytes of memory, more than {}", self.max_memory));
+            return Ok(false);
+        }
+        self.memory = memory;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.elements.saturating_add(desired.saturating_sub(current));
+        if self.max_elements < elements {
+            self.denied =
+                Some(format!("it asked for {elements} table elements, more than {}", self.max_elements));
+            return Ok(false);
+        }
+        self.elements = elements;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS
+    }
+
+    fn tables(&self) -> usize {
+        PARTS
+    }
+
+    fn memories(&self) -> usize {
+        PARTS
+    }
+}
+
+/// The last bytes that a guest wrote to its standard output and error.
+#[derive(Clone, Default)]
+pub(super) struct Stderr {
+    last: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl Stderr {
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// Returns what was written as the end of an error message; empty when nothing was.
+    pub(super) fn as_suffix(&self) -> String {
+        let bytes: Vec<u8> = self.lock().iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        match text.trim() {
+            "" => String::new(),
+            text => format!("; its last output: {text}"),
+        }
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        let mut last = self.lock();
+        let bytes = &bytes[bytes.len().saturating_sub(STDERR_BYTES)..];
+        let excess = (last.len() + bytes.len()).saturating_sub(STDERR_BYTES);
+        last.drain(..excess);
+        last.extend(bytes);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u8>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IsTerminal for Stderr {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stderr {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 writes this way, and it is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Stderr {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        self.keep(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(STDERR_BYTES)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Stderr {
+    async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_output_is_kept() {
+        let stderr = Stderr::default();
+        stderr.keep(&[b'a'; 4 * STDERR_BYTES]);
+        stderr.keep(b"the end");
+        let suffix = stderr.as_suffix();
+        assert!(suffix.ends_with("aathe end") && suffix.len() < STDERR_BYTES + 32);
+    }
+
+    #[test]
+    fn an_instance_may_grow_up_to_its_limit() {
+        let mut budget =
+            Budget::new(&Limits { memory: crate::units::ByteSize::kib(128), ..Limits::default() });
+        assert!(budget.memory_growing(0, 64 << 10, None).unwrap());
+        assert!(!budget.memory_growing(64 << 10, 192 << 10, None).unwrap());
+        assert!(budget.denied.is_some());
+    }
+}

@@ -1,0 +1,90 @@
+//! What is counted and logged of requests: never their texts.
+
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use metrics::{counter, gauge, histogram};
+
+use super::route::Route;
+use crate::embed::EmbedAnswer;
+
+/// What an answer was about, for the log; travels with the response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Embedded {
+    n_texts: usize,
+    n_hits: usize,
+    n_tokens: u64,
+}
+
+impl Embedded {
+    pub(super) fn of(answer: &EmbedAnswer) -> Self {
+        Self { n_texts: answer.embeddings.len(), n_hits: answer.n_hits, n_tokens: answer.n_tokens }
+    }
+}
+
+/// One request that was answered.
+pub(super) struct Answered<'r> {
+    pub(super) id: &'r str,
+    pub(super) method: &'r Method,
+    /// `None` where nothing is at the path.
+    pub(super) route: Option<Route>,
+    pub(super) status: StatusCode,
+    pub(super) took: Duration,
+    pub(super) embedded: Option<Embedded>,
+}
+
+impl Answered<'_> {
+    /// Writes the access log's line, and counts.
+    pub(super) fn record(&self) {
+        let route = self.route.map_or("none", Route::label);
+        counter!("embergate_http_requests_total", "route" => route, "status" => class(self.status))
+            .increment(1);
+        histogram!("embergate_http_request_seconds", "route" => route).record(self.took.as_secs_f64());
+        if let Some(embedded) = self.embedded {
+            histogram!("embergate_http_request_texts", "route" => route).record(embedded.n_texts as f64);
+        }
+        self.log(route);
+    }
+
+    fn log(&self, route: &str) {
+        let (request_id, method, status) = (self.id, self.method.as_str(), self.status.as_u16());
+        let millis = self.took.as_secs_f64() * 1e3;
+        match self.embedded {
+            Some(Embedded { n_texts, n_hits, n_tokens }) => {
+                tracing::info!(
+                    request_id, method, route, status, millis, n_texts, n_hits, n_tokens, "request"
+                );
+            }
+            // Probes and scrapes come every few seconds.
+            None if self.status.is_success() => {
+                tracing::debug!(request_id, method, route, status, millis, "request");
+            }
+            None => tracing::info!(request_id, method, route, status, millis, "request"),
+        }
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        ..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500.. => "5xx",
+    }
+}
+
+/// Counts a connection as open until dropped.
+pub(super) struct Connection(metrics::Gauge);
+
+pub(super) fn connection(listener: &'static str) -> Connection {
+    let open = gauge!("embergate_http_connections", "listener" => listener);
+    open.increment(1.0);
+    Connection(open)
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

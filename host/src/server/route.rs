@@ -1,0 +1,186 @@
+//! Which path means what, and which methods it takes.
+
+use hyper::Method;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Root,
+    Health,
+    Ready,
+    Metrics,
+    OpenaiEmbeddings,
+    OpenaiModels,
+    OpenaiModel,
+    OllamaEmbed,
+}
+
+/// Whose errors a path speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Api {
+    Openai,
+    Ollama,
+    /// Neither: plain text.
+    Plain,
+}
+
+impl Route {
+    /// As a label in metrics and logs.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Root => "/",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::OpenaiEmbeddings => "/v1/embeddings",
+            Self::OpenaiModels => "/v1/models",
+            Self::OpenaiModel => "/v1/models/{id}",
+            Self::OllamaEmbed => "/api/embed",
+        }
+    }
+
+    /// The value of `allow`.
+    pub(super) fn methods(self) -> &'static str {
+        if self.takes_post() { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" }
+    }
+
+    pub(super) fn takes(self, method: &Method) -> bool {
+        if self.takes_post() {
+            method == Method::POST
+        } else {
+            method == Method::GET || method == Method::HEAD
+        }
+    }
+
+    fn takes_post(self) -> bool {
+        matches!(self, Self::OpenaiEmbeddings | Self::OllamaEmbed)
+    }
+}
+
+impl Api {
+    pub(super) fn of(path: &str) -> Self {
+        let under = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/', ..]))
+        };
+        if under("/v1") {
+            Self::Openai
+        } else if under("/api") {
+            Self::Ollama
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// The paths of one listener.
+pub(super) struct Routes(matchit::Router<Route>);
+
+impl Routes {
+    pub(super) fn apis() -> Self {
+        Self::new(&[
+            ("/", Route::Root),
+            ("/healthz", Route::Health),
+            ("/readyz", Route::Ready),
+            ("/v1/embeddings", Route::OpenaiEmbeddings),
+            ("/v1/models", Route::OpenaiModels),
+            // The rest of the path, because names have slashes in them.
+            ("/v1/models/{*id}", Route::OpenaiModel),
+            ("/api/embed", Route::OllamaEmbed),
+        ])
+    }
+
+    pub(super) fn admin() -> Self {
+        Self::new(&[("/healthz", Route::Health), ("/readyz", Route::Ready), ("/metrics", Route::Metrics)])
+    }
+
+    fn new(paths: &[(&str, Route)]) -> Self {
+        let mut router = matchit::Router::new();
+        for (path, route) in paths {
+            router.insert(*path, *route).expect("the paths above do not collide");
+        }
+        Self(router)
+    }
+
+    /// The route of `path`, and what stands for `{id}` in it, decoded.
+    pub(super) fn at(&self, path: &str) -> Option<(Route, Option<String>)> {
+        let found = self.0.at(path).ok()?;
+        let id = match found.params.get("id") {
+            Some(raw) => Some(percent_decoded(raw)?),
+            None => None,
+        };
+        Some((*found.value, id))
+    }
+}
+
+/// Decodes `%2F` and its like; `None` where what comes out is no text.
+fn percent_decoded(raw: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, tail @ ..] = rest {
+        match (first, tail) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                bytes.push(hex_value(*high) << 4 | hex_value(*low));
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, want: Option<(Route, Option<&str>)>) {
+        let found = Routes::apis().at(path);
+        assert_eq!(found, want.map(|(route, id)| (route, id.map(str::to_owned))));
+    }
+
+    #[test]
+    fn a_models_name_may_have_slashes_encoded_or_not() {
+        let name = "hf.co/Qwen/Qwen3-Embedding-0.6B-GGUF:Q8_0";
+        check(&format!("/v1/models/{name}"), Some((Route::OpenaiModel, Some(name))));
+        let encoded = "/v1/models/hf.co%2FQwen%2fQwen3-Embedding-0.6B-GGUF%3AQ8_0";
+        check(encoded, Some((Route::OpenaiModel, Some(name))));
+    }
+
+    #[test]
+    fn a_broken_escape_stays_as_it_is_and_a_broken_text_is_no_model() {
+        check("/v1/models/50%", Some((Route::OpenaiModel, Some("50%"))));
+        check("/v1/models/%zz%+1", Some((Route::OpenaiModel, Some("%zz%+1"))));
+        check("/v1/models/%ff", None);
+    }
+
+    #[test]
+    fn metrics_are_for_the_admin_only() {
+        check("/metrics", None);
+        assert_eq!(Routes::admin().at("/metrics"), Some((Route::Metrics, None)));
+        assert_eq!(Routes::admin().at("/v1/embeddings"), None);
+    }
+
+    #[test]
+    fn a_path_speaks_the_errors_of_its_api() {
+        for (path, api) in [
+            ("/v1/nope", Api::Openai),
+            ("/v1", Api::Openai),
+            ("/v1x", Api::Plain),
+            ("/api/nope", Api::Ollama),
+            ("/apis", Api::Plain),
+            ("/", Api::Plain),
+        ] {
+            assert_eq!(Api::of(path), api, "{path}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The file and its connections: one that writes, a few that read meanwhile.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::Semaphore;
+
+use crate::store::{Config, StoreError};
+
+/// The format of the file, in its `user_version`.
+const FORMAT: u32 = 1;
+/// Says whose file it is, in its `application_id`: `EmbG`.
+const APPLICATION: u32 = 0x456d_6247;
+
+/// A point's number carries its collection's above these bits, so that the
+/// vectors of a collection lie side by side.
+pub(super) const POINT_BITS: u32 = 40;
+
+const SCHEMA: &str = "
+CREATE TABLE collections (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL,
+    dimensions INTEGER NOT NULL, space TEXT NOT NULL, language TEXT
+) STRICT;
+CREATE TABLE points (
+    number INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    id BLOB NOT NULL, source TEXT NOT NULL, media_type TEXT NOT NULL, title TEXT,
+    headings TEXT NOT NULL, text TEXT NOT NULL, prefix TEXT,
+    span_start INTEGER, span_end INTEGER, extracted INTEGER NOT NULL,
+    line INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    UNIQUE (collection, id)
+) STRICT;
+CREATE INDEX points_source ON points (collection, source);
+CREATE TABLE metadata (
+    point INTEGER NOT NULL REFERENCES points ON DELETE CASCADE, place INTEGER NOT NULL,
+    key TEXT NOT NULL, value TEXT NOT NULL, number REAL,
+    PRIMARY KEY (point, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE vectors (
+    point INTEGER PRIMARY KEY REFERENCES points ON DELETE CASCADE,
+    id BLOB NOT NULL, value BLOB NOT NULL
+) STRICT;
+CREATE TABLE postings (
+    term INTEGER NOT NULL, point INTEGER NOT NULL REFERENCES points ON DELETE CASCADE,
+    weight REAL NOT NULL,
+    PRIMARY KEY (term, point)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX postings_point ON postings (point);
+CREATE TABLE sources (
+    place TEXT NOT NULL, collection TEXT NOT NULL, source TEXT NOT NULL,
+    size INTEGER NOT NULL, modified INTEGER NOT NULL, content BLOB NOT NULL,
+    pipeline TEXT NOT NULL, points BLOB NOT NULL,
+    PRIMARY KEY (place, collection, source)
+) STRICT, WITHOUT ROWID;
+";
+
+/// One SQLite file.
+#[derive(Clone)]
+pub(in crate::store) struct Database {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    timeout: std::time::Duration,
+    writer: Mutex<Connection>,
+    /// Idle connections; never more than permits.
+    readers: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Database {
+    /// Opens the file, creating it and its folder where they are missing.
+    pub(in crate::store) async fn open(path: &Path, config: &Config) -> Result<Self, StoreError> {
+        let (path, timeout) = (path.to_owned(), config.timeout);
+        let max_readers = config.max_readers.max(1);
+        let open = move || {
+            let shown = path.display().to_string();
+            let writer = writer(&path, timeout)?;
+            let shared = Shared {
+                path,
+                timeout,
+                writer: Mutex::new(writer),
+                readers: Mutex::default(),
+                permits: Arc::new(Semaphore::new(max_readers)),
+            };
+            tracing::debug!(path = shown, "store opened");
+            Ok(Self { shared: Arc::new(shared) })
+        };
+        blocking(open).await
+    }
+
+    /// Runs `act` in a transaction: what it did is on the disk when this
+    /// returns, or nothing is where it failed.
+    pub(in crate::store) async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            // A writer that panicked left no open transaction: dropping it rolled back.
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let outcome = (|| {
+                let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let value = act(&transaction)?;
+                transaction.commit()?;
+                Ok(value)
+            })();
+            outcome.map_err(|error| shared.with_path(error))
+        })
+        .await
+    }
+
+    /// Runs `act` on a connection that cannot write. Waits where as many read
+    /// as may at the same time.
+    pub(in crate::store) async fn read<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let permit = Arc::clone(&shared.permits).acquire_owned().await.map_err(failed)?;
+        blocking(move || {
+            let _permit = permit;
+            let idle = shared.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let outcome = idle.map_or_else(|| shared.reader(), Ok).and_then(|reader| {
+                let value = act(&reader)?;
+                shared.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+                Ok(value)
+            });
+            outcome.map_err(|error| shared.with_path(error))
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn reader(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(&self.path, flags)?;
+        reader.busy_timeout(self.timeout)?;
+        reader.set_prepared_statement_cache_capacity(64);
+        Ok(reader)
+    }
+
+    /// Says which file is damaged.
+    fn with_path(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Failed(source) => named(&self.path, source),
+            other => other,
+        }
+    }
+}
+
+fn writer(path: &Path, timeout: std::time::Duration) -> Result<Connection, StoreError> {
+    let open_error = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
+        path: path.display().to_string(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| open_error(error.into()))?;
+    }
+    let prepared = (|| {
+        let mut writer = Connection::open(path)?;
+        writer.busy_timeout(timeout)?;
+        writer.set_prepared_statement_cache_capacity(64);
+        prepare(&mut writer, path)?;
+        Ok(writer)
+    })();
+    prepared.map_err(|error| match error {
+        StoreError::Failed(source) => match named(path, source) {
+            StoreError::Failed(source) => open_error(source),
+            damaged => damaged,
+        },
+        other => other,
+    })
+}
+
+/// Checks whose file it is, and makes the tables of a new one.
+fn prepare(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let pragma = |connection: &Connection, name: &str| -> rusqlite::Result<u32> {
+        connection.pragma_query_value(None, name, |row| row.get(0))
+    };
+    // Larger pages hold a vector whole. No effect on a file that is there.
+    writer.pragma_update(None, "page_size", 16_384)?;
+    let n_tables: u32 = writer.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if 0 < n_tables && pragma(writer, "application_id")? != APPLICATION {
+        return Err(StoreError::Foreign { path: path.display().to_string() });
+    }
+    writer.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    writer.pragma_update(None, "synchronous", "FULL")?;
+    writer.pragma_update(None, "foreign_keys", true)?;
+
+    // A reader must not wait for whoever writes: a file that is made already needs no lock.
+    if pragma(writer, "user_version")? == FORMAT {
+        return Ok(());
+    }
+    // Another process may be at the same point: whoever comes second finds the tables.
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let have = pragma(&transaction, "user_version")?;
+    if FORMAT < have {
+        return Err(StoreError::Newer { path: path.display().to_string(), have, known: FORMAT });
+    }
+    if have == 0 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Tells a damaged file from any other failure.
+fn named(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    let code = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    match code {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged { path: path.display().to_string(), source }
+        }
+        _ => StoreError::Failed(source),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(act).await.map_err(failed)?
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Failed(Box::new(error))
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        failed(error)
+    }
+}

@@ -1,0 +1,131 @@
+//! The best points: an exact scan over vectors, and postings for words.
+
+use std::collections::{HashMap, HashSet};
+
+use pulp::Arch;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
+use uuid::Uuid;
+
+use super::{points, sql};
+use crate::analyzer::SparseVector;
+use crate::model::Embedding;
+use crate::store::scan::{Best, Scored, dot, normalised};
+use crate::store::{Filter, Hit, Probe, Query, StoreError};
+
+pub(super) fn run(connection: &Connection, collection: i64, query: &Query) -> Result<Vec<Hit>, StoreError> {
+    let filter = query.filter.as_ref();
+    let best = match &query.probe {
+        Probe::Dense(embedding) => by_cosine(connection, collection, embedding, filter, query.limit)?,
+        Probe::Sparse(vector) => by_words(connection, collection, vector, filter, query.limit)?,
+    };
+    let hit = |scored: Scored| {
+        let (id, payload) = points::read(connection, scored.number)?;
+        Ok(Hit { id, score: scored.score, payload })
+    };
+    best.into_iter().map(hit).collect()
+}
+
+/// Scores every vector of the collection. Both sides have norm 1.
+fn by_cosine(
+    connection: &Connection,
+    collection: i64,
+    question: &Embedding,
+    filter: Option<&Filter>,
+    limit: usize,
+) -> Result<Vec<Scored>, StoreError> {
+    let (arch, question) = (Arch::new(), normalised(question.values()));
+    let (first, last) = points::range(collection);
+    let mut values: Vec<Value> = vec![first.into(), last.into()];
+    let from = match filter {
+        None => "FROM vectors WHERE point BETWEEN ? AND ?".to_owned(),
+        Some(filter) => {
+            let condition = sql::compile(Some(filter))?;
+            values.extend(condition.values);
+            format!(
+                "FROM points JOIN vectors ON vectors.point = points.number
+                 WHERE points.number BETWEEN ? AND ? AND {}",
+                condition.sql
+            )
+        }
+    };
+    let mut statement =
+        connection.prepare(&format!("SELECT vectors.point, vectors.id, vectors.value {from}"))?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut best = Best::new(limit);
+    while let Some(row) = rows.next()? {
+        let score = dot(arch, &question, row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?);
+        if best.may_take(score) {
+            best.show(Scored { score, id: Uuid::from_bytes(row.get(1)?), number: row.get(0)? });
+        }
+    }
+    Ok(best.into_sorted())
+}
+
+/// Adds up the products of weights, each term weighted by how rare it is.
+fn by_words(
+    connection: &Connection,
+    collection: i64,
+    question: &SparseVector,
+    filter: Option<&Filter>,
+    limit: usize,
+) -> Result<Vec<Scored>, StoreError> {
+    let n_points = points::count(connection, collection, None)?;
+    let (first, last) = points::range(collection);
+    let mut scores: HashMap<i64, f32> = HashMap::new();
+    let mut statement = connection
+        .prepare_cached("SELECT point, weight FROM postings WHERE term = ?1 AND point BETWEEN ?2 AND ?3")?;
+    for (term, weight) in question.terms.iter().zip(&question.weights) {
+        let postings: Vec<(i64, f32)> = statement
+            .query_map(params![term, first, last], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let factor = weight * rarity(n_points, postings.len());
+        for (point, weight) in postings {
+            *scores.entry(point).or_default() += factor * weight;
+        }
+    }
+    drop(statement);
+    if let Some(filter) = filter {
+        let matching = matching(connection, collection, filter)?;
+        scores.retain(|point, _| matching.contains(point));
+    }
+    best_of(connection, scores, limit)
+}
+
+/// The inverse document frequency of a term that `n_with` of `n_points` have.
+///
+/// Robertson and Spärck Jones' weight with 1 added inside the logarithm, so
+/// that it never is negative: as Qdrant's `idf` modifier has it.
+fn rarity(n_points: u64, n_with: usize) -> f32 {
+    let (all, with) = (n_points as f32, n_with as f32);
+    (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
+}
+
+fn matching(connection: &Connection, collection: i64, filter: &Filter) -> Result<HashSet<i64>, StoreError> {
+    let mut condition = sql::compile(Some(filter))?;
+    condition.values.insert(0, collection.into());
+    let mut statement = connection
+        .prepare(&format!("SELECT number FROM points WHERE collection = ? AND {}", condition.sql))?;
+    let numbers = statement.query_map(params_from_iter(condition.values), |row| row.get(0))?;
+    Ok(numbers.collect::<Result<_, _>>()?)
+}
+
+/// Looks up the ids of those only that may be among the best: ids decide between equals.
+fn best_of(
+    connection: &Connection,
+    scores: HashMap<i64, f32>,
+    limit: usize,
+) -> Result<Vec<Scored>, StoreError> {
+    let mut scores: Vec<(i64, f32)> = scores.into_iter().collect();
+    scores.sort_unstable_by(|(_, one), (_, other)| other.total_cmp(one));
+    let mut best = Best::new(limit);
+    let mut statement = connection.prepare_cached("SELECT id FROM points WHERE number = ?1")?;
+    for (number, score) in scores {
+        if !best.may_take(score) {
+            break;
+        }
+        let id = statement.query_row([number], |row| row.get(0))?;
+        best.show(Scored { score, id: Uuid::from_bytes(id), number });
+    }
+    Ok(best.into_sorted())
+}

@@ -1,0 +1,133 @@
+//! What only the embedded store promises: readers beside a writer, nothing by
+//! halves, and clear words about files it cannot use.
+
+use super::*;
+
+async fn database(folder: &Path) -> sqlite::Database {
+    sqlite::Database::open(&folder.join("embergate.db"), &embedded_config(folder)).await.unwrap()
+}
+
+async fn opened(folder: &Path) -> (Arc<dyn Store>, IndexState) {
+    open(&embedded_config(folder), folder).await.unwrap()
+}
+
+async fn open_error(folder: &Path) -> StoreError {
+    open(&embedded_config(folder), folder).await.err().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_work_while_a_transaction_is_open_and_see_none_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _state) = opened(folder.path()).await;
+    store.create(&collection("docs")).await.unwrap();
+    let database = database(folder.path()).await;
+    let (started, has_started) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let writer = tokio::spawn(async move {
+        database
+            .write(move |transaction| {
+                transaction.execute("DELETE FROM collections", [])?;
+                started.send(()).unwrap();
+                released.recv().unwrap();
+                Ok(())
+            })
+            .await
+    });
+    tokio::task::spawn_blocking(move || has_started.recv().unwrap()).await.unwrap();
+    assert_eq!(store.count("docs", None).await.unwrap(), 0);
+    release.send(()).unwrap();
+    writer.await.unwrap().unwrap();
+    assert_eq!(store.collection("docs").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_transaction_that_fails_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _state) = opened(folder.path()).await;
+    store.create(&collection("docs")).await.unwrap();
+    // The second point has one term twice, which the postings cannot hold.
+    let points =
+        vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0), point(2, [1.0, 0.0, 0.0], &[5, 5], "/a.md", 1)];
+    store.upsert("docs", points).await.unwrap_err();
+    assert_eq!(store.count("docs", None).await.unwrap(), 0);
+    store.upsert("docs", vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)]).await.unwrap();
+    assert_eq!(store.count("docs", None).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_file_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _state) = opened(folder.path()).await;
+    store.create(&collection("docs")).await.unwrap();
+    store.upsert("docs", vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)]).await.unwrap();
+    drop(store);
+    let (store, _state) = opened(folder.path()).await;
+    assert_eq!(store.existing("docs", &[id(1)]).await.unwrap(), [id(1)]);
+}
+
+#[tokio::test]
+async fn a_second_indexer_is_refused_with_the_first_ones_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_store, state) = opened(folder.path()).await;
+    let held = state.lock("docs").unwrap();
+    let other = state.lock("other").unwrap();
+    let error = state.lock("docs").unwrap_err().to_string();
+    assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
+    drop(held);
+    state.lock("docs").unwrap();
+    drop(other);
+}
+
+#[tokio::test]
+async fn records_of_documents_come_back_by_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_store, state) = opened(folder.path()).await;
+    let record = |source: &str| SourceRecord {
+        source: source.to_owned(),
+        size: u64::MAX,
+        modified: -5,
+        content: [7; 32],
+        pipeline: "p".to_owned(),
+        points: vec![id(1), id(2)],
+    };
+    let records = ["/ş/b", "/ş/a", "/ş", "/t%"].map(record).to_vec();
+    state.record("docs", records).await.unwrap();
+    assert_eq!(state.sources("docs", "/ş/").await.unwrap(), [record("/ş/a"), record("/ş/b")]);
+    assert_eq!(state.sources("docs", "").await.unwrap().len(), 4);
+    assert_eq!(state.sources("other", "").await.unwrap(), []);
+    assert_eq!(state.source("docs", "/t%").await.unwrap(), Some(record("/t%")));
+    state.forget("docs", vec!["/ş".into(), "/nowhere".into()]).await.unwrap();
+    assert_eq!(state.source("docs", "/ş").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = open_error(&file.join("data")).await;
+    assert!(matches!(&error, StoreError::Open { path, .. } if path.contains("file/data")), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("embergate.db"), vec![0x5a; 50_000]).unwrap();
+    let error = open_error(folder.path()).await;
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_newer_file_and_a_foreign_one_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(opened(folder.path()).await);
+    let path = folder.path().join("embergate.db");
+    let change =
+        |name: &str| rusqlite::Connection::open(&path).unwrap().pragma_update(None, name, 99).unwrap();
+    change("user_version");
+    let error = open_error(folder.path()).await;
+    assert!(matches!(error, StoreError::Newer { have: 99, .. }), "{error}");
+    change("application_id");
+    let error = open_error(folder.path()).await;
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+}

@@ -1,0 +1,91 @@
+//! What only the remote store has to cope with: a server that is not there, that
+//! fails, and that others use too.
+
+use embergate_test_support::qdrant::{Fault, QdrantSim};
+
+use super::*;
+
+async fn opened(sim: &QdrantSim, folder: &Path) -> Arc<dyn Store> {
+    open(&remote_config(folder, sim.url()), folder).await.unwrap().0
+}
+
+/// Writes one point while `faults` befall the server, and counts what reached it.
+#[track_caller]
+fn check(faults: &[Fault], want_calls: usize, want_ok: bool) -> impl Future<Output = ()> {
+    async move {
+        let folder = tempfile::tempdir().unwrap();
+        let sim = QdrantSim::spawn().await.unwrap();
+        let store = opened(&sim, folder.path()).await;
+        store.create(&collection("docs")).await.unwrap();
+        sim.fail_writes(faults.iter().copied());
+        let outcome = store.upsert("docs", vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)]).await;
+        assert_eq!(outcome.is_ok(), want_ok, "{outcome:?}");
+        assert_eq!(sim.writes().len(), want_calls);
+        if want_ok {
+            assert_eq!(store.count("docs", None).await.unwrap(), 1);
+        }
+        sim.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_sent_again_until_it_is_applied() {
+    check(&[], 1, true).await;
+    check(&[Fault::Unavailable], 2, true).await;
+    check(&[Fault::AnswerLost], 2, true).await;
+    check(&[Fault::WaitTimeout, Fault::WaitTimeout], 3, true).await;
+}
+
+#[tokio::test]
+async fn a_write_that_never_is_applied_is_an_error() {
+    check(&[Fault::WaitTimeout; 4], 4, false).await;
+}
+
+#[tokio::test]
+async fn many_points_go_in_several_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let store = opened(&sim, folder.path()).await;
+    store.create(&collection("docs")).await.unwrap();
+    let points = (0..300).map(|n| point(n, [1.0, 0.0, 0.0], &[1], "/a.md", 0)).collect();
+    store.upsert("docs", points).await.unwrap();
+    assert_eq!(sim.writes(), [256, 44]);
+    assert_eq!(store.count("docs", None).await.unwrap(), 300);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let url = sim.url();
+    sim.stop().await;
+    let error = open(&remote_config(folder.path(), url.clone()), folder.path()).await.err().unwrap();
+    assert!(matches!(&error, StoreError::Unreachable { url: named, .. } if *named == url), "{error}");
+}
+
+#[tokio::test]
+async fn a_collection_of_another_program_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let client = qdrant_client::Qdrant::from_url(&sim.url()).skip_compatibility_check().build().unwrap();
+    let foreign =
+        qdrant_client::qdrant::CreateCollection { collection_name: "theirs".into(), ..Default::default() };
+    client.create_collection(foreign).await.unwrap();
+    let store = opened(&sim, folder.path()).await;
+    assert_eq!(store.collections().await.unwrap(), []);
+    let error = store.create(&collection("theirs")).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotOurs { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_url_and_a_missing_key_file_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { url: None, ..remote_config(folder.path(), String::new()) };
+    assert!(matches!(open(&config, folder.path()).await.err().unwrap(), StoreError::NoUrl));
+    let config = Config {
+        api_key_file: Some(folder.path().join("key")),
+        ..remote_config(folder.path(), "http://127.0.0.1:9".into())
+    };
+    let error = open(&config, folder.path()).await.err().unwrap();
+    assert!(matches!(&error, StoreError::Open { path, .. } if path.ends_with("key")), "{error}");
+}

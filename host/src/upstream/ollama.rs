@@ -1,0 +1,159 @@
+//! Ollama's own protocol: `/api/embed`, because its `/v1/embeddings` cuts silently.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Embedding;
+
+use super::http::{Peer, text_fault};
+use super::{Backend, Call, Identity, TextFault, UpstreamError, check};
+
+/// The same in every call: another value would have no effect but to change when the model is unloaded.
+const KEEP_ALIVE: &str = "1h";
+
+pub(super) struct Ollama {
+    peer: Peer,
+}
+
+impl Ollama {
+    pub(super) fn new(peer: Peer) -> Self {
+        Self { peer }
+    }
+}
+
+#[derive(Serialize)]
+struct Request<'c> {
+    model: &'c str,
+    input: Vec<&'c str>,
+    truncate: bool,
+    keep_alive: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Options>,
+}
+
+/// One set for each model: Ollama reloads a model when they differ. `num_batch`
+/// is given because Ollama cuts at it without a word where it is smaller.
+#[derive(Serialize)]
+struct Options {
+    num_ctx: u32,
+    num_batch: u32,
+}
+
+#[derive(Deserialize)]
+struct Embeddings {
+    embeddings: Vec<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+struct Tags {
+    models: Option<Vec<Tag>>,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    name: String,
+    digest: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[async_trait]
+impl Backend for Ollama {
+    async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+        let body = Request {
+            model: &call.model,
+            input: call.texts.iter().map(AsRef::as_ref).collect(),
+            truncate: call.truncate,
+            keep_alive: KEEP_ALIVE,
+            options: call.max_tokens.map(|tokens| Options { num_ctx: tokens, num_batch: tokens }),
+        };
+        let answer = self.peer.ask(self.peer.post("/api/embed", &body), call.texts.len()).await?;
+        if !answer.status.is_success() {
+            return alone(&call, self.peer.failure(&call.model, &answer));
+        }
+        let body: Embeddings = self.peer.parse(&answer)?;
+        let embeddings = check::embeddings(&self.peer.name, &call, body.embeddings)?;
+        Ok(embeddings.into_iter().map(Ok).collect())
+    }
+
+    /// The digest of the model's manifest, and the engine that computes: two
+    /// engines may give one model's vectors differently.
+    async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
+        let answer = self.peer.ask(self.peer.get("/api/tags"), 8).await?;
+        if !answer.status.is_success() {
+            return Err(self.peer.failure(model, &answer));
+        }
+        let tags: Tags = self.peer.parse(&answer)?;
+        let mut tags = tags.models.unwrap_or_default().into_iter();
+        let Some(tag) = tags.find(|tag| same_model(&tag.name, model)) else {
+            return Err(UpstreamError::NoModel { upstream: self.peer.name.clone(), model: model.to_owned() });
+        };
+        let answer = self.peer.ask(self.peer.get("/api/version"), 0).await?;
+        let version: Version = self.peer.parse(&answer)?;
+        let text = format!("ollama {} {}", engine(&version.version), tag.digest);
+        Ok(Identity { text, is_read: true })
+    }
+
+    async fn reach(&self) -> Result<(), UpstreamError> {
+        let answer = self.peer.ask(self.peer.get("/api/version"), 0).await?;
+        self.peer.parse::<Version>(&answer).map(|_| ())
+    }
+}
+
+/// What was said of the only text of a call is an answer to it.
+pub(super) fn alone(
+    call: &Call,
+    error: UpstreamError,
+) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+    match &error {
+        UpstreamError::Refused { message, .. } if call.texts.len() == 1 => match text_fault(message) {
+            Some(fault) => Ok(vec![Err(fault)]),
+            None => Err(error),
+        },
+        _ => Err(error),
+    }
+}
+
+/// Ollama ignores case, and takes a name without a tag as `latest`.
+fn same_model(a: &str, b: &str) -> bool {
+    let whole = |name: &str| {
+        let name = name.to_lowercase();
+        let last = name.rsplit('/').next().unwrap_or_default();
+        if last.contains(':') { name } else { format!("{name}:latest") }
+    };
+    whole(a) == whole(b)
+}
+
+/// The generation of what computes vectors: since 0.30 that is llama-server, for every model.
+fn engine(version: &str) -> String {
+    let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u32>());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(0)), Some(Ok(minor))) if minor < 30 => "runner".to_owned(),
+        (Some(Ok(_)), Some(Ok(_))) => "llama-server".to_owned(),
+        _ => version.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_as_ollama_does() {
+        assert!(same_model("all-minilm:latest", "All-MiniLM"));
+        assert!(same_model("hf.co/A/B:Q8_0", "hf.co/a/b:q8_0"));
+        assert!(!same_model("qwen3-embedding:0.6b", "qwen3-embedding"));
+        assert!(!same_model("host:1/model:latest", "host:1/other"));
+        assert!(same_model("host:1/model:latest", "host:1/model"));
+    }
+
+    #[test]
+    fn a_patch_release_is_the_same_engine() {
+        assert_eq!(engine("0.30.1"), engine("0.34.2-rc1"));
+        assert_ne!(engine("0.24.0"), engine("0.30.0"));
+        assert_eq!(engine("vendored"), "vendored");
+    }
+}

@@ -1,0 +1,33 @@
+//! Do the features work together, through the real binary? One file for each feature.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod config;
+mod index;
+mod output;
+mod plugin;
+mod resume;
+mod serve;
+mod upstream;
+
+use embergate_test_support::binary::Desk;
+
+fn desk() -> Desk {
+    Desk::new(env!("CARGO_BIN_EXE_embergate"))
+}
+
+/// A small corpus: Markdown, text and HTML, each about something of its own.
+fn write_corpus(desk: &Desk) {
+    // Sections long enough that each is a chunk of its own.
+    let tides = "The harbour gate opens at high tide, twice a day. ".repeat(30);
+    let fees = "Mooring costs nine crowns a night, paid to the harbour master. ".repeat(24);
+    desk.write("docs/harbour.md", format!("# Harbour\n\n## Tides\n\n{tides}\n\n## Fees\n\n{fees}\n"));
+    desk.write(
+        "docs/bread.txt",
+        "Sourdough bread rises slowly. Feed the starter with rye flour the evening before baking.\n",
+    );
+    desk.write(
+        "docs/stars.html",
+        "<html><head><title>Stars</title><script>var x = 1;</script></head><body><h1>Telescopes</h1><p>A telescope with a wide mirror gathers more light from faint galaxies.</p></body></html>",
+    );
+}

@@ -1,0 +1,61 @@
+//! The gateway: embeds over both APIs, and answers what is under way before it ends.
+
+use serde_json::json;
+
+use super::desk;
+
+const MODEL: &str = "static-embed-en-256";
+
+#[test]
+fn both_apis_give_the_same_vectors() {
+    let desk = desk();
+    let gateway = desk.serve("");
+    let openai = gateway.post("/v1/embeddings", &json!({ "model": MODEL, "input": ["kelp", "bread"] }));
+    assert_eq!(openai.status, 200, "{}", openai.body);
+    let openai = openai.json();
+    let ollama = gateway.post("/api/embed", &json!({ "model": MODEL, "input": ["kelp", "bread"] })).json();
+    for at in 0..2 {
+        assert_eq!(openai["data"][at]["embedding"], ollama["embeddings"][at]);
+        assert_eq!(openai["data"][at]["embedding"].as_array().unwrap().len(), 256);
+    }
+    assert_ne!(openai["data"][0]["embedding"], openai["data"][1]["embedding"]);
+}
+
+#[test]
+fn health_and_models_are_told() {
+    let desk = desk();
+    let gateway = desk.serve("");
+    assert_eq!(gateway.get("/healthz").status, 200);
+    assert_eq!(gateway.get("/readyz").status, 200);
+    assert!(gateway.get("/v1/models").body.contains(MODEL));
+}
+
+#[test]
+fn an_unknown_model_is_404() {
+    let desk = desk();
+    let answer = desk.serve("").post("/v1/embeddings", &json!({ "model": "nobody", "input": "kelp" }));
+    assert_eq!(answer.status, 404, "{}", answer.body);
+}
+
+#[test]
+fn a_request_under_way_is_answered_before_the_end() {
+    let desk = desk();
+    let gateway = desk.serve("");
+    let under_way = gateway.begin_post("/v1/embeddings", &json!({ "model": MODEL, "input": "kelp" }));
+    assert_eq!(gateway.get("/healthz").status, 200);
+    gateway.terminate();
+    let answer = under_way.finish();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let (code, _) = gateway.wait();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn an_address_in_use_is_said() {
+    let desk = desk();
+    let gateway = desk.serve("");
+    let file = desk.write("second.toml", format!("[server]\nlisten = \"{}\"\n", gateway.api));
+    let said = desk.run(&["serve", "--config", file.to_str().unwrap()]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    assert!(said.stderr.contains("server.listen") && said.stderr.contains("try: "), "{}", said.stderr);
+}

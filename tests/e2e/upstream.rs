@@ -1,0 +1,38 @@
+//! An upstream that is not there: the error names it, its address, and what to do.
+
+use embergate_test_support::binary::closed_port;
+use serde_json::json;
+
+use super::{desk, write_corpus};
+
+fn absent_ollama() -> String {
+    format!(
+        "[[upstream]]\nname = \"gpu\"\nkind = \"ollama\"\nurl = \"http://{}\"\n[[model]]\nname = \"m\"\nupstreams = [\"gpu\"]\n",
+        closed_port()
+    )
+}
+
+#[test]
+fn indexing_says_which_server_is_not_there_and_writes_nothing() {
+    let desk = desk();
+    write_corpus(&desk);
+    desk.write("embergate.toml", absent_ollama());
+    let said = desk.run(&["index", "docs", "--collection", "docs"]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    for want in ["`gpu`", "http://127.0.0.1:", "try: "] {
+        assert!(said.stderr.contains(want), "`{want}` is not in: {}", said.stderr);
+    }
+    let said = desk.run(&["search", "kelp", "--collection", "docs"]);
+    assert!(said.stderr.contains("there is no collection `docs`"), "{}", said.stderr);
+}
+
+#[test]
+fn a_request_is_answered_with_502() {
+    let desk = desk();
+    let gateway = desk.serve(&absent_ollama());
+    let answer = gateway.post("/v1/embeddings", &json!({ "model": "m", "input": "kelp" }));
+    assert!([502, 503].contains(&answer.status), "{answer:?}");
+    assert!(answer.body.contains("gpu"), "{answer:?}");
+    assert_eq!(gateway.get("/healthz").status, 200);
+    assert_eq!(gateway.get("/readyz").status, 503);
+}

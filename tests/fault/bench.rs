@@ -1,0 +1,67 @@
+//! An embedder in front of simulated servers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use embergate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, SetupError};
+use embergate::model::{ModelName, Purpose};
+use embergate::plugin::Plugins;
+use embergate_test_support::ollama;
+use tokio::time::Instant;
+
+pub(crate) const MODEL: &str = "sim-embed";
+pub(crate) const DIMENSIONS: usize = 8;
+/// Of one call: long enough for a busy machine, though one test waits for it to pass.
+const TIMEOUT: &str = "2s";
+
+/// Serves [`MODEL`] from the upstreams at `urls`.
+pub(crate) fn embedder(kind: &str, urls: &[String]) -> Arc<Embedder> {
+    embedder_with(kind, urls, "", Default::default()).unwrap()
+}
+
+/// The same with more keys in the model's table.
+pub(crate) fn embedder_with(
+    kind: &str,
+    urls: &[String],
+    keys: &str,
+    batcher: embergate::batcher::Config,
+) -> Result<Arc<Embedder>, SetupError> {
+    let upstreams = urls.iter().enumerate().map(|(number, url)| {
+        let table =
+            format!("name = \"up-{number}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntimeout = \"{TIMEOUT}\"");
+        toml::from_str(&table).unwrap()
+    });
+    let names: Vec<String> = (0..urls.len()).map(|number| format!("up-{number}")).collect();
+    let model = format!("name = \"{MODEL}\"\nupstreams = {names:?}\n{keys}");
+    Embedder::spawn(
+        Default::default(),
+        vec![toml::from_str(&model).unwrap()],
+        upstreams.collect(),
+        Default::default(),
+        batcher,
+        Arc::new(Plugins::none()),
+    )
+}
+
+pub(crate) fn request(texts: &[impl AsRef<str>]) -> EmbedRequest {
+    EmbedRequest {
+        model: ModelName::new(MODEL).unwrap(),
+        texts: texts.iter().map(|text| text.as_ref().to_owned()).collect(),
+        purpose: Purpose::Document,
+        truncate: false,
+        dimensions: None,
+        lane: None,
+        prepared: false,
+        deadline: Instant::now() + Duration::from_secs(20),
+    }
+}
+
+/// Every text has its own vector, in its own place.
+#[track_caller]
+pub(crate) fn assert_right(texts: &[impl AsRef<str>], answer: Result<EmbedAnswer, EmbedError>) {
+    let answer = answer.unwrap();
+    assert_eq!(answer.embeddings.len(), texts.len());
+    for (text, embedding) in texts.iter().zip(&answer.embeddings) {
+        assert_eq!(embedding.values(), ollama::vector(MODEL, text.as_ref(), DIMENSIONS), "{}", text.as_ref());
+    }
+}

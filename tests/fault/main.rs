@@ -1,0 +1,7 @@
+//! What happens when a peer misbehaves.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod bench;
+mod mixture;
+mod nonsense;
+mod several;

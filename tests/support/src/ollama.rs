@@ -1,0 +1,235 @@
+//! A server in this process that speaks as Ollama does: its own API and OpenAI's.
+//!
+//! Its vectors follow from model and text alone, so that a test can tell whether
+//! each text got its own.
+
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::gate::{Gate, Held};
+
+/// What goes wrong with a call that asks for embeddings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This status and this body.
+    Answer(u16, String),
+    /// One vector fewer than texts.
+    Short,
+    /// The vectors of the texts in the opposite order, each with its right index
+    /// where the protocol has one.
+    Reversed,
+    /// The same index for all vectors, where the protocol has one.
+    SameIndex,
+    /// `NaN` as a number, as some servers write it.
+    Nan,
+    /// All zeros.
+    Zero,
+    /// Vectors of this many dimensions.
+    Dimensions(usize),
+    /// The connection ends without an answer.
+    Cut,
+    /// No answer ever comes.
+    Hang,
+}
+
+impl Fault {
+    /// Ollama's answer when the runner of a model crashed.
+    pub fn crash() -> Self {
+        let body = r#"{"error":"do embedding request: Post \"http://127.0.0.1:4242/v1/embeddings\": EOF"}"#;
+        Self::Answer(400, body.to_owned())
+    }
+
+    /// The answer of something that is no embeddings server.
+    pub fn html() -> Self {
+        Self::Answer(200, "<html><body>Welcome to nginx!</body></html>".to_owned())
+    }
+}
+
+/// One simulated server. Dropping it ends its connections.
+pub struct OllamaSim {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// Aborted when dropped.
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    gate: Gate,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    models: BTreeMap<String, Model>,
+    version: String,
+    /// For the next calls, one each.
+    scripted: VecDeque<Fault>,
+    /// For every call.
+    always: Option<Fault>,
+    /// For every call that has this text.
+    poison: BTreeMap<String, Fault>,
+    batches: Vec<Vec<String>>,
+    requests: Vec<serde_json::Value>,
+    in_flight: usize,
+    max_in_flight: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Model {
+    dimensions: usize,
+    digest: String,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OllamaSim {
+    /// Serves `models`, each a name and its dimensions, on a port of its own.
+    pub async fn start(models: &[(&str, usize)]) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on the loopback");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let shared = Arc::new(Shared::default());
+        {
+            let mut state = shared.lock();
+            state.version = "0.34.2".to_owned();
+            for (name, dimensions) in models {
+                let digest = format!("{:016x}", hash(name, ""));
+                state.models.insert((*name).to_owned(), Model { dimensions: *dimensions, digest });
+            }
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, shared.clone()));
+        Self { address, shared, _tasks: tasks }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Holds all calls for embeddings from now on.
+    pub fn hold(&self) -> Held {
+        self.shared.gate.hold()
+    }
+
+    /// The next calls for embeddings go wrong so, one each.
+    pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.lock().scripted.extend(faults);
+    }
+
+    /// Every call for embeddings goes wrong so, until [`OllamaSim::heal`].
+    pub fn fail_always(&self, fault: Fault) {
+        self.shared.lock().always = Some(fault);
+    }
+
+    /// Every call that has `text` goes wrong so.
+    pub fn fail_on(&self, text: &str, fault: Fault) {
+        self.shared.lock().poison.insert(text.to_owned(), fault);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        let mut state = self.shared.lock();
+        state.scripted.clear();
+        state.always = None;
+        state.poison.clear();
+    }
+
+    /// What `/api/version` says.
+    pub fn set_version(&self, version: &str) {
+        self.shared.lock().version = version.to_owned();
+    }
+
+    /// What `/api/tags` says of `model`.
+    pub fn set_digest(&self, model: &str, digest: &str) {
+        if let Some(model) = self.shared.lock().models.get_mut(model) {
+            model.digest = digest.to_owned();
+        }
+    }
+
+    /// The texts of each call for embeddings so far, in the order of arrival.
+    pub fn batches(&self) -> Vec<Vec<String>> {
+        self.shared.lock().batches.clone()
+    }
+
+    /// The body of each call for embeddings so far.
+    pub fn requests(&self) -> Vec<serde_json::Value> {
+        self.shared.lock().requests.clone()
+    }
+
+    /// Calls for embeddings that were under way at once, at most.
+    pub fn max_in_flight(&self) -> usize {
+        self.shared.lock().max_in_flight
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = shared.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| wire::answer(shared.clone(), request));
+            let served = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            // A connection that is cut ends with an error, which is its purpose.
+            drop(served);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// The vector that a simulated server gives for `text`: norm 1, and another one for every text.
+pub fn vector(model: &str, text: &str, dimensions: usize) -> Vec<f32> {
+    let mut seed = hash(model, text);
+    let raw: Vec<f64> = (0..dimensions)
+        .map(|_| {
+            seed = mixed(seed);
+            (seed >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+        })
+        .collect();
+    let norm = raw.iter().map(|value| value * value).sum::<f64>().sqrt();
+    raw.iter().map(|value| (value / norm) as f32).collect()
+}
+
+/// FNV-1a over both, with a border between.
+fn hash(model: &str, text: &str) -> u64 {
+    model
+        .bytes()
+        .chain([0xff])
+        .chain(text.bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// One step of SplitMix64.
+fn mixed(seed: u64) -> u64 {
+    let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_and_every_model_has_its_own_vector_of_norm_one() {
+        let a = vector("m", "a", 16);
+        assert!((a.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
+        assert_eq!(a, vector("m", "a", 16));
+        assert_ne!(a, vector("m", "b", 16));
+        assert_ne!(a, vector("n", "a", 16));
+    }
+}

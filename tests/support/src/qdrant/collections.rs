@@ -1,0 +1,191 @@
+//! Calls on collections and aliases.
+
+use ::qdrant_client::qdrant::alias_operations::Action;
+use ::qdrant_client::qdrant::collections_server::Collections;
+use ::qdrant_client::qdrant::*;
+use tonic::{Request, Response, Status};
+
+use super::{Collection, Shared, State};
+
+#[tonic::async_trait]
+impl Collections for Shared {
+    async fn get(
+        &self,
+        request: Request<GetCollectionInfoRequest>,
+    ) -> Result<Response<GetCollectionInfoResponse>, Status> {
+        let mut state = self.lock();
+        let collection = state.collection(&request.into_inner().collection_name)?;
+        let result = Some(info(collection));
+        Ok(Response::new(GetCollectionInfoResponse { result, time: 0.0 }))
+    }
+
+    async fn list(
+        &self,
+        _: Request<ListCollectionsRequest>,
+    ) -> Result<Response<ListCollectionsResponse>, Status> {
+        let state = self.lock();
+        let collections =
+            state.collections.keys().map(|name| CollectionDescription { name: name.clone() }).collect();
+        Ok(Response::new(ListCollectionsResponse { collections, time: 0.0 }))
+    }
+
+    async fn create(
+        &self,
+        request: Request<CreateCollection>,
+    ) -> Result<Response<CollectionOperationResponse>, Status> {
+        let created = request.into_inner();
+        let name = created.collection_name.clone();
+        let mut state = self.lock();
+        if state.collections.contains_key(&name) {
+            return Err(Status::already_exists(format!("Wrong input: Collection `{name}` already exists!")));
+        }
+        state
+            .collections
+            .insert(name, Collection { created, indexed: Vec::new(), points: Default::default() });
+        done(true)
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteCollection>,
+    ) -> Result<Response<CollectionOperationResponse>, Status> {
+        let name = request.into_inner().collection_name;
+        let mut state = self.lock();
+        state.aliases.retain(|_, collection| *collection != name);
+        done(state.collections.remove(&name).is_some())
+    }
+
+    /// All of them or none, as the real one.
+    async fn update_aliases(
+        &self,
+        request: Request<ChangeAliases>,
+    ) -> Result<Response<CollectionOperationResponse>, Status> {
+        let mut state = self.lock();
+        let mut aliases = state.aliases.clone();
+        for operation in request.into_inner().actions {
+            match operation.action {
+                Some(Action::CreateAlias(create)) => {
+                    state.collection(&create.collection_name)?;
+                    aliases.insert(create.alias_name, create.collection_name);
+                }
+                Some(Action::RenameAlias(rename)) => {
+                    let missing =
+                        || Status::not_found(format!("Alias {} does not exist!", rename.old_alias_name));
+                    let collection = aliases.remove(&rename.old_alias_name).ok_or_else(missing)?;
+                    aliases.insert(rename.new_alias_name, collection);
+                }
+                Some(Action::DeleteAlias(delete)) => {
+                    aliases.remove(&delete.alias_name);
+                }
+                None => return Err(Status::invalid_argument("an alias operation without an action")),
+            }
+        }
+        state.aliases = aliases;
+        done(true)
+    }
+
+    async fn list_collection_aliases(
+        &self,
+        request: Request<ListCollectionAliasesRequest>,
+    ) -> Result<Response<ListAliasesResponse>, Status> {
+        let name = request.into_inner().collection_name;
+        let aliases = aliases(&self.lock()).filter(|alias| alias.collection_name == name).collect();
+        Ok(Response::new(ListAliasesResponse { aliases, time: 0.0 }))
+    }
+
+    async fn list_aliases(
+        &self,
+        _: Request<ListAliasesRequest>,
+    ) -> Result<Response<ListAliasesResponse>, Status> {
+        let aliases = aliases(&self.lock()).collect();
+        Ok(Response::new(ListAliasesResponse { aliases, time: 0.0 }))
+    }
+
+    async fn collection_exists(
+        &self,
+        request: Request<CollectionExistsRequest>,
+    ) -> Result<Response<CollectionExistsResponse>, Status> {
+        let exists = self.lock().collection(&request.into_inner().collection_name).is_ok();
+        let result = Some(CollectionExists { exists });
+        Ok(Response::new(CollectionExistsResponse { result, time: 0.0 }))
+    }
+
+    async fn update(
+        &self,
+        _: Request<UpdateCollection>,
+    ) -> Result<Response<CollectionOperationResponse>, Status> {
+        Err(Status::unimplemented("update"))
+    }
+
+    async fn collection_cluster_info(
+        &self,
+        _: Request<CollectionClusterInfoRequest>,
+    ) -> Result<Response<CollectionClusterInfoResponse>, Status> {
+        Err(Status::unimplemented("collection_cluster_info"))
+    }
+
+    async fn update_collection_cluster_setup(
+        &self,
+        _: Request<UpdateCollectionClusterSetupRequest>,
+    ) -> Result<Response<UpdateCollectionClusterSetupResponse>, Status> {
+        Err(Status::unimplemented("update_collection_cluster_setup"))
+    }
+
+    async fn create_shard_key(
+        &self,
+        _: Request<CreateShardKeyRequest>,
+    ) -> Result<Response<CreateShardKeyResponse>, Status> {
+        Err(Status::unimplemented("create_shard_key"))
+    }
+
+    async fn delete_shard_key(
+        &self,
+        _: Request<DeleteShardKeyRequest>,
+    ) -> Result<Response<DeleteShardKeyResponse>, Status> {
+        Err(Status::unimplemented("delete_shard_key"))
+    }
+
+    async fn list_shard_keys(
+        &self,
+        _: Request<ListShardKeysRequest>,
+    ) -> Result<Response<ListShardKeysResponse>, Status> {
+        Err(Status::unimplemented("list_shard_keys"))
+    }
+}
+
+fn aliases(state: &State) -> impl Iterator<Item = AliasDescription> {
+    state.aliases.iter().map(|(alias, collection)| AliasDescription {
+        alias_name: alias.clone(),
+        collection_name: collection.clone(),
+    })
+}
+
+fn info(collection: &Collection) -> CollectionInfo {
+    let created = &collection.created;
+    let params = CollectionParams {
+        shard_number: 1,
+        vectors_config: created.vectors_config.clone(),
+        sparse_vectors_config: created.sparse_vectors_config.clone(),
+        ..CollectionParams::default()
+    };
+    CollectionInfo {
+        status: CollectionStatus::Green.into(),
+        segments_count: 1,
+        config: Some(CollectionConfig {
+            params: Some(params),
+            metadata: created.metadata.clone(),
+            ..CollectionConfig::default()
+        }),
+        payload_schema: collection
+            .indexed
+            .iter()
+            .map(|field| (field.clone(), PayloadSchemaInfo::default()))
+            .collect(),
+        points_count: Some(collection.points.len() as u64),
+        ..CollectionInfo::default()
+    }
+}
+
+fn done(result: bool) -> Result<Response<CollectionOperationResponse>, Status> {
+    Ok(Response::new(CollectionOperationResponse { result, time: 0.0 }))
+}
