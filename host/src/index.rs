@@ -227,7 +227,7 @@ impl Indexer {
         let scan = scan::scan(paths).await?;
         let job = Arc::new(Job::new(self, &collection, &scan).await?);
         let _lock = self.state.lock(&collection.name)?;
-        self.open_collection(&job).await?;
+        self.store.create(&job.collection).await?;
         let mut report = Report::new(watcher);
         report.found(&scan);
         let mut known = self.records_under(&job, &scan).await?;
@@ -235,27 +235,6 @@ impl Indexer {
         self.remove(&job, known, &mut report).await?;
         self.index(job, changed, &mut report).await?;
         Ok(report.into_summary())
-    }
-
-    /// Makes the collection, or refuses one that was made for something else.
-    async fn open_collection(&self, job: &Job) -> Result<(), StoreError> {
-        let want = &job.collection;
-        let Some(have) = self.store.collection(&want.name).await? else {
-            return self.store.create(want).await;
-        };
-        let language = |language: &Option<String>| language.clone().unwrap_or_else(|| "none".to_owned());
-        let properties = [
-            ("the model", have.model.clone(), want.model.clone()),
-            ("dimensions", have.dimensions.to_string(), want.dimensions.to_string()),
-            ("the language", language(&have.language), language(&want.language)),
-            ("the vector space", have.space.clone(), want.space.clone()),
-        ];
-        match properties.into_iter().find(|(_, have, want)| have != want) {
-            Some((property, have, want)) => {
-                Err(StoreError::Mismatch { name: job.collection.name.clone(), property, have, want })
-            }
-            None => Ok(()),
-        }
     }
 
     /// What was recorded of files under the roots of this run, by source.

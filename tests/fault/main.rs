@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod bench;
+mod index;
+mod index_parts;
 mod mixture;
 mod nonsense;
 mod several;

@@ -211,16 +211,15 @@ fn finished(
         .collect();
     let lines = Lines::of(if extracted { &document.text } else { &decoded.text });
     let in_file = if extracted { places.clone() } else { decoded.file_spans(&places) };
-    let title = document.metadata.iter().find(|(key, _)| key == "title").map(|(_, title)| title.clone());
     let mut ids = Ids::new(&document.id);
     let mut finished = Vec::with_capacity(chunks.len());
     for (ordinal, chunk) in chunks.into_iter().enumerate() {
         let embedded_text = chunk.embedded_text(&document.text);
-        let (headings, metadata) = apart(document, chunk.metadata);
+        let Said { title, headings, metadata } = Said::of(document, chunk.metadata);
         let payload = Payload {
             source: document.id.clone(),
             media_type: document.media_type.clone(),
-            title: title.clone(),
+            title,
             headings,
             text: shown[ordinal].of(&document.text).unwrap_or_default().to_owned(),
             prefix: chunk.prefix,
@@ -235,12 +234,27 @@ fn finished(
     finished
 }
 
-/// A chunk's headings, and what else was said of document and chunk.
-fn apart(document: &Document, of_chunk: Vec<(String, String)>) -> (Vec<String>, Vec<(String, String)>) {
-    let of_document = document.metadata.iter().filter(|(key, _)| key != "title").cloned();
-    let (headings, of_chunk): (Vec<_>, Vec<_>) = of_chunk.into_iter().partition(|(key, _)| key == "heading");
-    let headings = headings.into_iter().map(|(_, heading)| heading).collect();
-    (headings, of_document.chain(of_chunk).collect())
+/// What plugins said of a document and one of its chunks. A chunker that reads
+/// the title says it of each chunk, and `heading` once for each heading above.
+#[derive(Default)]
+struct Said {
+    title: Option<String>,
+    headings: Vec<String>,
+    metadata: Vec<(String, String)>,
+}
+
+impl Said {
+    fn of(document: &Document, of_chunk: Vec<(String, String)>) -> Self {
+        let mut said = Self::default();
+        for (key, value) in document.metadata.iter().cloned().chain(of_chunk) {
+            match key.as_str() {
+                "title" => said.title = Some(value),
+                "heading" => said.headings.push(value),
+                _ => said.metadata.push((key, value)),
+            }
+        }
+        said
+    }
 }
 
 /// Where the lines of a text start.

@@ -1,0 +1,212 @@
+//! Runs of the indexer that are stopped, repeated, or given files that are none.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use embergate::index::{Outcome, Summary};
+use embergate::store::Store;
+
+use crate::index_parts::{Parts, Place, Stop, Stopping, collection, run, run_with};
+
+const MODEL: &str = "static-embed-en-256";
+
+fn paragraph(topic: &str, number: usize) -> String {
+    format!(
+        "Paragraph {number} is about {topic}: how it is made, who looks after it, what the weather does to it, and why nobody remembers the tide of that day."
+    )
+}
+
+fn paragraphs(topic: &str, numbers: impl IntoIterator<Item = usize>) -> String {
+    numbers.into_iter().map(|number| paragraph(topic, number)).collect::<Vec<_>>().join("\n\n")
+}
+
+fn write(folder: &Path, files: &[(&str, String)]) {
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+}
+
+fn before(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    write(
+        folder,
+        &[
+            ("bread.txt", paragraphs("bread", 0..4)),
+            ("gone.txt", paragraphs("fog", 0..2)),
+            ("same.md", format!("# Same\n\n{}", paragraphs("salt", [1, 1, 2]))),
+            ("soup.html", format!("<h1>Soup</h1><p>{}</p>", paragraph("soup", 1))),
+            ("whole.txt", paragraphs("wool", 0..2)),
+        ],
+    );
+}
+
+fn after(folder: &Path) {
+    std::fs::remove_file(folder.join("gone.txt")).unwrap();
+    write(
+        folder,
+        &[
+            ("bread.txt", paragraphs("bread", [9, 0, 2, 3])),
+            ("new.txt", paragraphs("paint", 0..2)),
+            ("same.md", format!("# Same\n\n{}", paragraphs("salt", [1, 2]))),
+            ("whole.txt", String::new()),
+        ],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexing_twice_changes_nothing() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    before(folder.path());
+    let first = run(&parts.indexer(&place), folder.path()).await.unwrap();
+    assert_eq!((first.n_files, first.n_indexed, first.n_failed), (5, 5, 0));
+    assert_eq!(first.n_chunks as u64, place.count().await);
+    let points = place.points().await;
+    let second = run(&parts.indexer(&place), folder.path()).await.unwrap();
+    let want = Summary { n_files: 5, n_bytes: first.n_bytes, n_unchanged: 5, ..Summary::default() };
+    assert_eq!(second, want);
+    assert_eq!(place.points().await, points);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_paragraph_that_changed_is_embedded() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    write(folder.path(), &[("bread.txt", paragraphs("bread", 0..6))]);
+    let first = run(&parts.indexer(&place), folder.path()).await.unwrap();
+    assert_eq!((first.n_chunks, first.n_embedded), (6, 6));
+    write(folder.path(), &[("bread.txt", paragraphs("bread", [8, 0, 1, 9, 3, 4, 5]))]);
+    let second = run(&parts.indexer(&place), folder.path()).await.unwrap();
+    assert_eq!((second.n_chunks, second.n_embedded), (7, 2));
+    let lines: Vec<_> = place.payloads().await.iter().map(|payload| payload.line).collect();
+    assert_eq!(lines, [1, 3, 5, 7, 9, 11, 13]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_moved_is_found_in_its_new_place_only() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    write(folder.path(), &[("old.txt", paragraphs("bread", 0..2))]);
+    run(&parts.indexer(&place), folder.path()).await.unwrap();
+    std::fs::rename(folder.path().join("old.txt"), folder.path().join("new.txt")).unwrap();
+    let summary = run(&parts.indexer(&place), folder.path()).await.unwrap();
+    assert_eq!((summary.n_removed, summary.n_indexed), (1, 1));
+    let payloads = place.payloads().await;
+    assert_eq!(payloads.len(), 2);
+    assert!(payloads.iter().all(|payload| payload.source.ends_with("/new.txt")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_span_leads_to_its_text_in_the_file() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    let text =
+        format!("{}\n\nİğneli Iğdır'ın çayı 🌊\r\n\r\n{}", paragraph("bread", 1), paragraph("ağaç", 2));
+    let utf16: Vec<u8> = format!("\u{FEFF}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    write(
+        folder.path(),
+        &[("plain.txt", text.replace('\r', "")), ("mark.txt", format!("\u{FEFF}{text}").replace('\r', ""))],
+    );
+    std::fs::write(folder.path().join("wide.txt"), utf16).unwrap();
+    run(&parts.indexer(&place), folder.path()).await.unwrap();
+    let payloads = place.payloads().await;
+    assert!(6 <= payloads.len());
+    for payload in payloads {
+        let bytes = std::fs::read(&payload.source).unwrap();
+        let span = payload.span.unwrap();
+        let slice = &bytes[span.start..span.end];
+        let slice = if payload.source.ends_with("wide.txt") {
+            let units: Vec<_> = slice.chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect();
+            String::from_utf16(&units).unwrap().replace('\r', "")
+        } else {
+            String::from_utf8(slice.to_vec()).unwrap()
+        };
+        assert_eq!(slice, payload.text, "{}", payload.source);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    write(folder.path(), &[("good.txt", paragraph("bread", 1)), ("empty.txt", String::new())]);
+    std::fs::write(folder.path().join("latin.txt"), b"caf\xE9").unwrap();
+    std::fs::write(folder.path().join("picture.png"), b"\x89PNG\0\0").unwrap();
+    std::fs::File::create(folder.path().join("large.txt")).unwrap().set_len(65 << 20).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s.sock")).unwrap();
+    let (_, outcomes) = run_with(&parts.indexer(&place), folder.path(), collection(MODEL)).await.unwrap();
+    let skipped = |reason: &str| Outcome::Skipped(reason.to_owned());
+    let want = [
+        ("empty.txt", Outcome::Indexed { n_chunks: 0, n_embedded: 0 }),
+        ("good.txt", Outcome::Indexed { n_chunks: 1, n_embedded: 1 }),
+        ("large.txt", skipped("it has 68157440 bytes, more than the 67108864 of `index.max_file`")),
+        ("latin.txt", skipped("it is not UTF-8: there is a byte 0xE9 at offset 3; save it as UTF-8")),
+        ("picture.png", skipped("it is not text: there is a zero byte at offset 4")),
+        ("s.sock", skipped("it is a socket, not a file")),
+    ];
+    let outcomes: Vec<_> = outcomes.iter().map(|(name, outcome)| (name.as_str(), outcome.clone())).collect();
+    assert_eq!(outcomes, want);
+}
+
+/// Stops the store at every operation of a run that adds, changes and removes
+/// documents, and runs again: the store is that of one clean run.
+#[track_caller]
+fn check_stopping(stop: Stop) -> impl Future<Output = ()> {
+    async move {
+        let (parts, folder) = (Parts::new().await, tempfile::tempdir().unwrap());
+        before(folder.path());
+        after(folder.path());
+        let clean = Place::new().await;
+        run(&parts.indexer(&clean), folder.path()).await.unwrap();
+        let want = clean.points().await;
+        assert!(20 <= want.len());
+        for n_operations in 0.. {
+            let place = Place::new().await;
+            before(folder.path());
+            run(&parts.indexer(&place), folder.path()).await.unwrap();
+            after(folder.path());
+            let stopping = Arc::new(Stopping::after(Arc::clone(&place.store), n_operations, stop));
+            let mut indexer = parts.indexer(&place);
+            indexer.store = Arc::clone(&stopping) as Arc<dyn Store>;
+            let ended = tokio::select! {
+                ended = run(&indexer, folder.path()) => ended.is_ok(),
+                () = stopping.stopped.notified() => false,
+            };
+            run(&parts.indexer(&place), folder.path()).await.unwrap();
+            assert_eq!(place.points().await, want, "stopped {stop:?} operation {n_operations}");
+            if ended {
+                assert!(10 <= n_operations, "a run of {n_operations} operations proves little");
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_at_any_operation_leaves_nothing_wrong() {
+    check_stopping(Stop::Before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_whose_answer_is_lost_leaves_nothing_wrong() {
+    check_stopping(Stop::After).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_dropped_at_any_operation_leaves_nothing_wrong() {
+    check_stopping(Stop::Never).await;
+}
+
+/// A run stopped while it wrote one version, then the file changed again: no
+/// point of the version in between stays behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn points_of_a_version_that_was_never_finished_do_not_stay_behind() {
+    let (parts, folder) = (Parts::new().await, tempfile::tempdir().unwrap());
+    for n_operations in 0..12 {
+        let place = Place::new().await;
+        write(folder.path(), &[("bread.txt", paragraphs("bread", 0..4))]);
+        let mut indexer = parts.indexer(&place);
+        indexer.store = Arc::new(Stopping::after(Arc::clone(&place.store), n_operations, Stop::Before));
+        drop(run(&indexer, folder.path()).await);
+        write(folder.path(), &[("bread.txt", paragraphs("rope", 0..2))]);
+        run(&parts.indexer(&place), folder.path()).await.unwrap();
+        assert_eq!(place.count().await, 2, "stopped at operation {n_operations}");
+    }
+}
