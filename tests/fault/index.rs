@@ -254,6 +254,7 @@ async fn a_document_that_cannot_be_embedded_keeps_its_old_points() {
     assert_eq!(place.points().await, points);
     sim.heal();
     run_with(&parts.indexer(&place), folder.path(), collection("sim-embed")).await.unwrap();
-    assert_ne!(place.points().await, points);
-    assert_eq!(place.count().await, 2);
+    let payloads = place.payloads().await;
+    assert!(!payloads.is_empty());
+    assert!(payloads.iter().all(|payload| !payload.text.contains("bread")), "{payloads:?}");
 }
