@@ -210,3 +210,51 @@ async fn points_of_a_version_that_was_never_finished_do_not_stay_behind() {
         assert_eq!(place.count().await, 2, "stopped at operation {n_operations}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_search_finds_its_file_first() {
+    let (parts, place) = (Parts::new().await, Place::new().await);
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/corpus");
+    let mut collection = collection(MODEL);
+    collection.max_tokens = None;
+    let (summary, outcomes) = run_with(&parts.indexer(&place), &corpus, collection).await.unwrap();
+    assert_eq!((summary.n_indexed, summary.n_failed, summary.n_skipped), (31, 0, 0), "{outcomes:?}");
+    let store = Arc::clone(&place.store);
+    let searcher = embergate::search::Searcher { embedder: Arc::clone(&parts.embedder), store };
+    for line in include_str!("../../examples/searches.txt").lines() {
+        let (question, want) = line.split_once('\t').unwrap();
+        let found = searcher
+            .search(embergate::search::SearchRequest {
+                collection: crate::index_parts::COLLECTION.to_owned(),
+                question: question.to_owned(),
+                limit: 3,
+                ranking: embergate::search::Ranking::Hybrid,
+                filter: None,
+            })
+            .await
+            .unwrap();
+        let found: Vec<_> = found.found.iter().map(|found| (found.score, &found.payload.source)).collect();
+        assert!(found[0].1.ends_with(want), "{question}: {found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_cannot_be_embedded_keeps_its_old_points() {
+    let sim = embergate_test_support::ollama::OllamaSim::start(&[("sim-embed", 8)]).await;
+    let parts = Parts::new().await.with_ollama(&sim.url(), "sim-embed");
+    let (place, folder) = (Place::new().await, tempfile::tempdir().unwrap());
+    write(folder.path(), &[("bread.txt", paragraphs("bread", 0..2))]);
+    run_with(&parts.indexer(&place), folder.path(), collection("sim-embed")).await.unwrap();
+    let points = place.points().await;
+    sim.fail_always(embergate_test_support::ollama::Fault::crash());
+    write(folder.path(), &[("bread.txt", paragraphs("rope", 0..2))]);
+    let (summary, outcomes) =
+        run_with(&parts.indexer(&place), folder.path(), collection("sim-embed")).await.unwrap();
+    assert_eq!(summary.n_failed, 1, "{outcomes:?}");
+    assert_eq!(place.points().await, points);
+    sim.heal();
+    run_with(&parts.indexer(&place), folder.path(), collection("sim-embed")).await.unwrap();
+    let payloads = place.payloads().await;
+    assert!(!payloads.is_empty());
+    assert!(payloads.iter().all(|payload| !payload.text.contains("bread")), "{payloads:?}");
+}
