@@ -12,6 +12,7 @@ mod fresh;
 mod send;
 mod served;
 mod setup;
+mod spans;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -163,3 +163,14 @@ fn configuration_that_names_what_is_not_there_says_what_is() {
         "http://",
     );
 }
+
+#[tokio::test]
+async fn parts_of_documents_are_embedded_like_prepared_documents() {
+    let embedder = spawn(vec![], vec![]).unwrap();
+    let texts = vec!["a cat".to_owned(), "a dog".to_owned()];
+    let parts = crate::plugin::SpanEmbedder::embed(&*embedder, &name(), texts).await.unwrap();
+    let answer = embedder.embed(request(&["a cat", "a dog"])).await.unwrap();
+    assert_eq!(parts, answer.embeddings);
+    let refused = crate::plugin::SpanEmbedder::embed(&*embedder, &name(), vec![String::new()]).await;
+    assert_eq!(refused.unwrap_err(), "text 0 is empty");
+}

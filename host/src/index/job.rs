@@ -13,7 +13,7 @@ use super::{CollectionConfig, Config, IndexError, Indexer};
 use crate::analyzer::Analyzer;
 use crate::embed::{EmbedError, EmbedRequest, Embedder, Lane, Model};
 use crate::model::{Embedding, ModelName, Purpose};
-use crate::plugin::Call;
+use crate::plugin::{Call, SpanEmbedder};
 use crate::store::{Collection, SourceRecord, Store, StoreError};
 
 /// Tokens of a chunk where the collection does not say.
@@ -58,7 +58,7 @@ impl Job {
                 max_tokens,
                 tokenizer: Arc::clone(&model.tokenizer),
                 language: collection.language.clone(),
-                embedder: None,
+                embedder: Some(Arc::clone(embedder) as Arc<dyn SpanEmbedder>),
             },
             analyzer: Analyzer::new(collection.language.as_deref()),
             config: indexer.config.clone(),
