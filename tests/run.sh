@@ -8,9 +8,17 @@ tests/guests/build.sh
 tests/conformance/clients/install.sh
 
 if command -v cargo-nextest >/dev/null; then
-    cargo nextest run --workspace --no-fail-fast "$@"
+    run() { cargo nextest run --no-fail-fast "$@"; }
+    ignored=(--run-ignored only)
 else
-    cargo test --workspace --no-fail-fast "$@"
+    run() { cargo test --no-fail-fast "$@"; }
+    ignored=(-- --ignored)
 fi
-# nextest does not run the examples in documentation.
-[ "$#" -gt 0 ] || cargo test --doc --quiet
+
+run --workspace "$@"
+if [ "$#" -eq 0 ]; then
+    # Not run by a bare `cargo test`, because the clients have to be installed first.
+    run --test conformance "${ignored[@]}"
+    # nextest leaves out the examples in documentation.
+    cargo test --doc --quiet
+fi

@@ -132,7 +132,9 @@ fn named_by<P>(
 ) -> Result<(), AppError> {
     match found {
         Ok(_) => Ok(()),
-        Err(source) => Err(AppError::PluginUse { user: user(), plugin: plugin.to_owned(), source: Box::new(source) }),
+        Err(source) => {
+            Err(AppError::PluginUse { user: user(), plugin: plugin.to_owned(), source: Box::new(source) })
+        }
     }
 }
 
