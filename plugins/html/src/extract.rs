@@ -310,4 +310,11 @@ mod tests {
         let patch = |start, end, text: &str| Patch { start, end, text: text.into() };
         assert_eq!(patches, [patch(0, 3, ""), patch(6, 10, ""), patch(12, 16, "")]);
     }
+
+    #[test]
+    fn a_marker_stands_for_its_own_tag() {
+        let patches = extract("<html><script>x</script><h1>a</h1>", Options::default()).patches;
+        let patch = |start, end, text: &str| Patch { start, end, text: text.into() };
+        assert_eq!(patches, [patch(0, 24, ""), patch(24, 28, "# "), patch(29, 34, "")]);
+    }
 }

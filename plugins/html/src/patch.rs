@@ -53,11 +53,23 @@ impl<'p> Patcher<'p> {
         let suffix = common_suffix(&gone[prefix..], &self.put[prefix..]);
         let text = &self.put[prefix..self.put.len() - suffix];
         let (start, end_of_patch) = (self.settled + prefix, end - suffix);
-        if start != end_of_patch || !text.is_empty() {
-            self.patches.push(Patch { start, end: end_of_patch, text: text.to_owned() });
+        let stands_for = start + self.last_tag(start..end_of_patch, text);
+        if start < stands_for {
+            self.patches.push(Patch { start, end: stands_for, text: String::new() });
+        }
+        if stands_for < end_of_patch || !text.is_empty() {
+            self.patches.push(Patch { start: stands_for, end: end_of_patch, text: text.to_owned() });
         }
         self.put.clear();
         self.settled = end;
+    }
+
+    /// Where in `gone` the tag begins that `text` is put for: a heading's marker
+    /// points at its heading, not at all that was dropped since the text before it.
+    /// The end, where nothing is put.
+    fn last_tag(&self, gone: Range<usize>, text: &str) -> usize {
+        let gone = &self.source[gone];
+        if text.is_empty() { gone.len() } else { gone.rfind('<').unwrap_or(0) }
     }
 }
 
