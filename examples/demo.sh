@@ -15,7 +15,15 @@ work=${DEMO_DIR:-target/demo}
 collection=$(basename "$(cd "$folder" && pwd)" | tr -c 'A-Za-z0-9_.\n-' '-')
 
 say() { printf '\n%s\n' "$*"; }
-run() { printf '$ embergate %s\n' "$(printf '%q ' "$@")"; "$bin" --config "$work/embergate.toml" "$@"; }
+# Shows a command as one would type it, then runs it.
+run() {
+    printf '$ embergate'
+    for word in "$@"; do
+        case $word in *' '*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac
+    done
+    echo
+    "$bin" --config "$work/embergate.toml" "$@"
+}
 
 mkdir -p "$work"
 printf '[store]\npath = "data"\n' >"$work/embergate.toml"
