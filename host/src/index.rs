@@ -4,7 +4,7 @@
 //! # Stopping anywhere is safe
 //!
 //! Stopping at any point and running again ends in the same store as one clean
-//! run. Three rules make it so, and [`write`](self::write) keeps them:
+//! run. Three rules make it so, and `index/write.rs` keeps them:
 //!
 //! 1. *No point without a record.* Before the first point of a document is
 //!    written, its record is: with the points that it had and those that it

@@ -147,34 +147,31 @@ async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
 
 /// Stops the store at every operation of a run that adds, changes and removes
 /// documents, and runs again: the store is that of one clean run.
-#[track_caller]
-fn check_stopping(stop: Stop) -> impl Future<Output = ()> {
-    async move {
-        let (parts, folder) = (Parts::new().await, tempfile::tempdir().unwrap());
+async fn check_stopping(stop: Stop) {
+    let (parts, folder) = (Parts::new().await, tempfile::tempdir().unwrap());
+    before(folder.path());
+    after(folder.path());
+    let clean = Place::new().await;
+    run(&parts.indexer(&clean), folder.path()).await.unwrap();
+    let want = clean.points().await;
+    assert!(20 <= want.len());
+    for n_operations in 0.. {
+        let place = Place::new().await;
         before(folder.path());
+        run(&parts.indexer(&place), folder.path()).await.unwrap();
         after(folder.path());
-        let clean = Place::new().await;
-        run(&parts.indexer(&clean), folder.path()).await.unwrap();
-        let want = clean.points().await;
-        assert!(20 <= want.len());
-        for n_operations in 0.. {
-            let place = Place::new().await;
-            before(folder.path());
-            run(&parts.indexer(&place), folder.path()).await.unwrap();
-            after(folder.path());
-            let stopping = Arc::new(Stopping::after(Arc::clone(&place.store), n_operations, stop));
-            let mut indexer = parts.indexer(&place);
-            indexer.store = Arc::clone(&stopping) as Arc<dyn Store>;
-            let ended = tokio::select! {
-                ended = run(&indexer, folder.path()) => ended.is_ok(),
-                () = stopping.stopped.notified() => false,
-            };
-            run(&parts.indexer(&place), folder.path()).await.unwrap();
-            assert_eq!(place.points().await, want, "stopped {stop:?} operation {n_operations}");
-            if ended {
-                assert!(10 <= n_operations, "a run of {n_operations} operations proves little");
-                return;
-            }
+        let stopping = Arc::new(Stopping::after(Arc::clone(&place.store), n_operations, stop));
+        let mut indexer = parts.indexer(&place);
+        indexer.store = Arc::clone(&stopping) as Arc<dyn Store>;
+        let ended = tokio::select! {
+            ended = run(&indexer, folder.path()) => ended.is_ok(),
+            () = stopping.stopped.notified() => false,
+        };
+        run(&parts.indexer(&place), folder.path()).await.unwrap();
+        assert_eq!(place.points().await, want, "stopped {stop:?} operation {n_operations}");
+        if ended {
+            assert!(10 <= n_operations, "a run of {n_operations} operations proves little");
+            return;
         }
     }
 }

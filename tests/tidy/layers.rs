@@ -64,7 +64,7 @@ fn names_in_braces(code: &str) -> impl Iterator<Item = &str> {
     let lists = code
         .match_indices("use crate::{")
         .filter_map(|(at, found)| code[at + found.len()..].split(';').next());
-    lists.flat_map(|list| names_after_commas(list))
+    lists.flat_map(names_after_commas)
 }
 
 /// What stands first behind each comma that is in no inner braces.
