@@ -1,4 +1,4 @@
-//! Do we speak OpenAI's and Ollama's language?
+//! Do we speak OpenAI's and Ollama's language, and plugins ours?
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod cases; // the cases of `http.jsonl`, and how their bodies are written
@@ -7,5 +7,6 @@ mod edges; // what the cases do not say: limits, health, pages from elsewhere
 mod gateway; // a gateway in this process, and a client that sends any bytes
 mod http; // runs the cases
 mod judge; // what each answer must be
-mod later;
-mod scenes; // the upstreams that cases suppose // cases that wait, each with its reason
+mod later; // cases that wait, each with its reason
+mod plugins; // the first-party plugins, through the host
+mod scenes; // the upstreams that cases suppose
