@@ -48,6 +48,8 @@ pub struct SearchAnswer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     pub id: uuid::Uuid,
+    /// What the order is by: from 0 to 1 where two rankings were fused, else
+    /// that of the one ranking.
     pub score: f32,
     pub dense: Option<f32>,
     pub sparse: Option<f32>,
