@@ -252,3 +252,23 @@ async fn collections_do_not_see_one_another() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_collection_is_dropped_with_its_points_and_alone() {
+    each_store(async |store, name| {
+        let other = format!("{name}-other");
+        fill(store, name).await;
+        fill(store, &other).await;
+        store.drop_collection(name).await.unwrap();
+        assert_eq!(store.collection(name).await.unwrap(), None);
+        let error = store.drop_collection(name).await.unwrap_err();
+        assert!(matches!(error, StoreError::NoCollection { .. }), "{error}");
+        assert_eq!(store.count(&other, None).await.unwrap(), 4);
+        store.create(&collection(name)).await.unwrap();
+        assert_eq!(store.count(name, None).await.unwrap(), 0);
+        assert_eq!(ask(store, name, sparse(&[2]), None, 9).await, []);
+        store.drop_collection(name).await.unwrap();
+        store.drop_collection(&other).await.unwrap();
+    })
+    .await;
+}
