@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::{Context, Ending};
 use crate::app;
 use crate::plugin::{PluginInfo, Plugins};
-use crate::units::ByteSize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
@@ -73,7 +73,7 @@ async fn check(context: &Context, file: PathBuf, grants: &[String]) -> anyhow::R
         ("role", roles(&plugin)),
         ("may use", used),
         ("grants", &granted),
-        ("size", &ByteSize(size).to_string()),
+        ("size", &HumanBytes(size).to_string()),
         ("sha256", &plugin.sha256),
     ] {
         output.line(&format!("  {name:<9}{value}"))?;

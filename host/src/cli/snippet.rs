@@ -39,8 +39,8 @@ impl Snippet {
         Self { analyzer, terms, width: width.max(20) }
     }
 
-    /// The rows with the most different words of the question, from the
-    /// beginning of a sentence on where that can be.
+    /// The rows with the most different words of the question, of several such
+    /// those whose first sentence has most.
     ///
     /// Lines that say the same as `headings`, which are shown above, are left out.
     pub(super) fn part(&self, text: &str, headings: &[String], mark: impl Fn(&str) -> String) -> Part {
@@ -48,18 +48,15 @@ impl Snippet {
         let mut hits = self.analyzer.places(text);
         hits.retain(|(_, term)| self.terms.contains(term));
         let n_terms = |words: &[Word]| {
-            let span =
-                words.first().map_or(0, |word| word.span.start)..words.last().map_or(0, |word| word.span.end);
+            let (Some(first), Some(last)) = (words.first(), words.last()) else { return 0 };
+            let span = first.span.start..last.span.end;
             let within = hits.iter().filter(|(hit, _)| span.start <= hit.start && hit.end <= span.end);
             within.map(|(_, term)| term).collect::<BTreeSet<_>>().len()
         };
         let best = self.starts(&words).into_iter().rev().max_by_key(|start| {
-            let rows = self.rows(&words[*start..]);
-            let first = rows.first().cloned().unwrap_or(0..0);
-            (
-                n_terms(&words[*start..*start + rows.last().map_or(0, |row| row.end)]),
-                n_terms(&words[*start..][first]),
-            )
+            let words = &words[*start..];
+            let shown = &words[..self.rows(words).last().map_or(0, |row| row.end)];
+            (n_terms(shown), n_terms(&shown[..first_sentence(shown)]))
         });
         let words = &words[best.unwrap_or(0)..];
         let shown = |row: Range<usize>| row_of(text, &words[row], &hits, &mark);
@@ -76,8 +73,7 @@ impl Snippet {
         while from < words.len() {
             starts.push(from);
             let shown = self.rows(&words[from..]).last().map_or(1, |row| row.end.max(1));
-            let sentence = words[from + 1..].iter().position(|word| Break::Sentence <= word.before);
-            from += sentence.map_or(shown, |n_words| shown.min(n_words + 1));
+            from += first_sentence(&words[from..from + shown]);
         }
         starts
     }
@@ -103,6 +99,12 @@ impl Snippet {
         }
         rows
     }
+}
+
+/// How many of `words`, which are not none, are of the sentence that they begin with.
+fn first_sentence(words: &[Word]) -> usize {
+    let next = words.iter().skip(1).position(|word| Break::Sentence <= word.before);
+    next.map_or(words.len(), |n_between| n_between + 1)
 }
 
 /// What goes into a row whole.
@@ -134,11 +136,11 @@ fn words(text: &str, headings: &[String], width: usize) -> Vec<Word> {
         is_fenced ^= is_fence;
         if !is_fence && !is_heading(line, headings) && !is_rule(line) {
             let start = line.as_ptr().addr() - text.as_ptr().addr();
-            if is_fenced || line.starts_with("    ") || line.starts_with('\t') {
-                push_code(line.trim_end(), start, width, &mut words);
-            } else {
-                let goes_on = FULL_LINE <= previous.trim_end().width() && !begins_something(line);
-                push_words(line, start, width, goes_on, &mut words);
+            let is_code = is_fenced || line.starts_with("    ") || line.starts_with('\t');
+            let goes_on = !is_code && FULL_LINE <= previous.trim_end().width() && !begins_something(line);
+            push_words(line, start, width, goes_on, &mut words);
+            if is_code {
+                indent(&mut words, start);
             }
         }
         previous = line;
@@ -166,13 +168,12 @@ fn push_words(line: &str, line_start: usize, width: usize, goes_on: bool, words:
     }
 }
 
-/// A line of code as it stands.
-fn push_code(line: &str, mut start: usize, width: usize, words: &mut Vec<Word>) {
-    let mut before = Break::Row;
-    for part in parts(line, width).into_iter().filter(|part| !part.is_empty()) {
-        words.push(Word { span: start..start + part.len(), width: part.width(), before });
-        start += part.len();
-        before = Break::None;
+/// Code keeps what stands before the first word of a line.
+fn indent(words: &mut [Word], line_start: usize) {
+    let first = words.iter_mut().rev().find(|word| word.before == Break::Row);
+    if let Some(word) = first.filter(|word| line_start <= word.span.start) {
+        word.width += word.span.start - line_start;
+        word.span.start = line_start;
     }
 }
 
@@ -291,7 +292,7 @@ mod tests {
         check("crowns", "## Fees\n\n- nine crowns\n- or ten\n", &["- nine <crowns>", "- or ten"]);
         check("fees", "## Fees\n", &["## <Fees>"]);
         check("x", "a\n---\nb", &["a", "b"]);
-        check("x", "```sh\nls  |\n  wc\n```\n", &["ls  |", "  wc"]);
+        check("x", "```sh\nls  |\n  wc\n```\n", &["ls |", "  wc"]);
     }
 
     #[test]
