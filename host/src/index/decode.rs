@@ -173,7 +173,7 @@ mod tests {
         check(&with_mark("İstanbul 🌊", u16::to_le_bytes), Ok("İstanbul 🌊"));
         check(&with_mark("İstanbul 🌊", u16::to_be_bytes), Ok("İstanbul 🌊"));
         check(&[0xFF, 0xFE, 0, 0, 0x31, 1, 0, 0], Ok("ı"));
-        check(&[0, 0, 0xFE, 0xFF, 0, 1, 0xF3, 0x0A], Ok("🌊".replace('🌊', "\u{1F30A}").as_str()));
+        check(&[0, 0, 0xFE, 0xFF, 0, 1, 0xF3, 0x0A], Ok("🌊"));
     }
 
     #[test]

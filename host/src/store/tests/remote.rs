@@ -10,22 +10,19 @@ async fn opened(sim: &QdrantSim, folder: &Path) -> Arc<dyn Store> {
 }
 
 /// Writes one point while `faults` befall the server, and counts what reached it.
-#[track_caller]
-fn check(faults: &[Fault], want_calls: usize, want_ok: bool) -> impl Future<Output = ()> {
-    async move {
-        let folder = tempfile::tempdir().unwrap();
-        let sim = QdrantSim::spawn().await.unwrap();
-        let store = opened(&sim, folder.path()).await;
-        store.create(&collection("docs")).await.unwrap();
-        sim.fail_writes(faults.iter().copied());
-        let outcome = store.upsert("docs", vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)]).await;
-        assert_eq!(outcome.is_ok(), want_ok, "{outcome:?}");
-        assert_eq!(sim.writes().len(), want_calls);
-        if want_ok {
-            assert_eq!(store.count("docs", None).await.unwrap(), 1);
-        }
-        sim.stop().await;
+async fn check(faults: &[Fault], want_calls: usize, want_ok: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let store = opened(&sim, folder.path()).await;
+    store.create(&collection("docs")).await.unwrap();
+    sim.fail_writes(faults.iter().copied());
+    let outcome = store.upsert("docs", vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)]).await;
+    assert_eq!(outcome.is_ok(), want_ok, "{outcome:?}");
+    assert_eq!(sim.writes().len(), want_calls);
+    if want_ok {
+        assert_eq!(store.count("docs", None).await.unwrap(), 1);
     }
+    sim.stop().await;
 }
 
 #[tokio::test]
