@@ -45,6 +45,19 @@ fn a_result_is_the_part_that_answers_with_its_own_line() {
     assert!(said.stdout.contains("docs/log.txt:1\n"), "{}", said.stdout);
 }
 
+#[test]
+fn a_notice_is_told_to_people_on_stderr_and_to_programs_in_the_answer() {
+    let desk = desk();
+    write_corpus(&desk);
+    desk.json(&["index", "docs", "--collection", "docs"]);
+    let search = ["search", "🌊", "--collection", "docs"];
+    let said = desk.run(&search);
+    assert!(said.stderr.starts_with("note: the model knows no word"), "{}", said.stderr);
+    let said = desk.run(&[&search[..], &["--json"]].concat());
+    assert_eq!(said.stderr, "");
+    assert!(said.documents()[0]["notices"][0].as_str().unwrap().contains("knows no word"), "{}", said.stdout);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {

@@ -63,9 +63,9 @@ impl Output {
         table.lines().try_for_each(|line| self.line(line.trim_end()))
     }
 
-    /// Says something on the way; not with `--quiet`.
+    /// Says something on the way to people who want to hear it; programs get it as JSON or not at all.
     pub(super) fn remark(&self, line: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.json {
             self.complain(line);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::output::printable;
 use crate::analyzer::Analyzer;
@@ -13,6 +13,9 @@ const MAX_ROWS: usize = 3;
 /// A line of fewer columns was ended by its writer, a longer one by an editor
 /// that keeps lines short: the next goes on in the same row.
 const FULL_LINE: usize = 50;
+const SENTENCE_ENDS: [char; 7] = ['.', '!', '?', '…', '。', '！', '？'];
+/// Those after which no space has to follow.
+const WIDE_SENTENCE_ENDS: [char; 3] = ['。', '！', '？'];
 
 pub(super) struct Snippet {
     analyzer: Analyzer,
@@ -129,12 +132,13 @@ enum Break {
 
 /// The words of all lines but those that say nothing; of all lines where that leaves none.
 fn words(text: &str, headings: &[String], width: usize) -> Vec<Word> {
+    let says_nothing = |line: &str| is_fence(line) || is_rule(line) || is_heading(line, headings);
+    let leaves_some = text.lines().any(|line| !line.trim().is_empty() && !says_nothing(line));
     let mut words = Vec::new();
     let (mut previous, mut is_fenced) = ("", false);
     for line in text.lines() {
-        let is_fence = line.starts_with("```");
-        is_fenced ^= is_fence;
-        if !is_fence && !is_heading(line, headings) && !is_rule(line) {
+        is_fenced ^= is_fence(line);
+        if !leaves_some || !says_nothing(line) {
             let start = line.as_ptr().addr() - text.as_ptr().addr();
             let is_code = is_fenced || line.starts_with("    ") || line.starts_with('\t');
             let goes_on = !is_code && FULL_LINE <= previous.trim_end().width() && !begins_something(line);
@@ -144,9 +148,6 @@ fn words(text: &str, headings: &[String], width: usize) -> Vec<Word> {
             }
         }
         previous = line;
-    }
-    if words.is_empty() && !text.trim().is_empty() && !headings.is_empty() {
-        return self::words(text, &[], width);
     }
     words
 }
@@ -158,13 +159,9 @@ fn push_words(line: &str, line_start: usize, width: usize, goes_on: bool, words:
         for part in parts(word, width) {
             words.push(Word { span: start..start + part.len(), width: part.width(), before });
             start += part.len();
-            before = if part.ends_with(['。', '！', '？']) { Break::Sentence } else { Break::None };
+            before = if part.ends_with(WIDE_SENTENCE_ENDS) { Break::Sentence } else { Break::None };
         }
-        before = if word.ends_with(['.', '!', '?', '…', '。', '！', '？']) {
-            Break::Sentence
-        } else {
-            Break::Space
-        };
+        before = if word.ends_with(SENTENCE_ENDS) { Break::Sentence } else { Break::Space };
     }
 }
 
@@ -182,8 +179,8 @@ fn parts(word: &str, width: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut columns) = (0, 0);
     for (at, letter) in word.char_indices() {
-        let letter_width = letter.to_string().width();
-        if start < at && (width < columns + letter_width || word[..at].ends_with(['。', '！', '？'])) {
+        let letter_width = letter.width().unwrap_or(0);
+        if start < at && (width < columns + letter_width || word[..at].ends_with(WIDE_SENTENCE_ENDS)) {
             parts.push(&word[start..at]);
             (start, columns) = (at, 0);
         }
@@ -199,9 +196,14 @@ fn is_heading(line: &str, headings: &[String]) -> bool {
     headings.iter().any(|heading| heading == line)
 }
 
-/// `---`, `===`, `|---|---|`: it says nothing.
+/// The beginning or end of code.
+fn is_fence(line: &str) -> bool {
+    line.starts_with("```")
+}
+
+/// `---`, `===`, `|---|---|`.
 fn is_rule(line: &str) -> bool {
-    3 <= line.trim().len() && !line.contains(char::is_alphanumeric)
+    line.trim().chars().nth(2).is_some() && !line.contains(char::is_alphanumeric)
 }
 
 /// An item of a list, a row of a table, a heading, a quote.
@@ -324,5 +326,17 @@ mod tests {
         assert_eq!(&text[part.start..], "Two kelp.");
         let part = Snippet::new("kelp", None, 24).part("", &[], str::to_owned);
         assert_eq!(part, Part { start: 0, rows: Vec::new() });
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_gives_a_part_of_it(question in "\\PC{0,20}", text in "([a-z .#|`東。\r\n\t]|\\PC){0,300}", width in 0..90_usize) {
+            let part = Snippet::new(&question, None, width).part(&text, &["a".to_owned()], str::to_owned);
+            assert!(part.rows.len() <= MAX_ROWS && text.is_char_boundary(part.start), "{part:?}");
+            let letters = |text: &str| text.split_whitespace().collect::<String>().replace(char::is_control, "");
+            let shown = letters(&part.rows.concat());
+            assert!(shown.chars().all(|letter| text.contains(letter)), "{part:?}");
+            assert_eq!(part.rows.is_empty(), letters(&text).is_empty(), "{part:?}");
+        }
     }
 }
