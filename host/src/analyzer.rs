@@ -8,6 +8,7 @@ mod stop;
 mod words;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rust_stemmers::{Algorithm, Stemmer};
 
@@ -84,20 +85,35 @@ impl Analyzer {
         SparseVector { weights: vec![1.0; terms.len()], terms }
     }
 
+    /// Where each term of a text stands, in order, stop words left out. Those of a script
+    /// without spaces overlap.
+    pub fn places(&self, text: &str) -> Vec<(Range<usize>, u32)> {
+        let mut places = Vec::new();
+        self.each_term(text, |piece, term| {
+            let start = piece.as_ptr().addr() - text.as_ptr().addr();
+            places.push((start..start + piece.len(), term));
+        });
+        places
+    }
+
     /// How often each term occurs. Two words of one id count as one term.
     fn frequencies(&self, text: &str) -> BTreeMap<u32, u32> {
-        let stemmer = self.language.stemmer.map(|stemming| Stemmer::create(stemming.algorithm));
         let mut frequencies = BTreeMap::new();
-        words::split(text, |piece| {
-            let term = match piece {
-                words::Piece::Bigram(pair) => Some(fold::full(pair)),
-                words::Piece::Word(word) => self.normal_form(word, stemmer.as_ref()),
-            };
-            if let Some(term) = term {
-                *frequencies.entry(term_id(&term)).or_default() += 1;
+        self.each_term(text, |_, term| *frequencies.entry(term).or_default() += 1);
+        frequencies
+    }
+
+    /// Hands every term to `take`, with the piece of `text` that it comes from.
+    fn each_term(&self, text: &str, mut take: impl FnMut(&str, u32)) {
+        let stemmer = self.language.stemmer.map(|stemming| Stemmer::create(stemming.algorithm));
+        words::split(text, |piece| match piece {
+            words::Piece::Bigram(pair) => take(pair, term_id(&fold::full(pair))),
+            words::Piece::Word(word) => {
+                if let Some(form) = self.normal_form(word, stemmer.as_ref()) {
+                    take(word, term_id(&form));
+                }
             }
         });
-        frequencies
     }
 
     /// The form in which a word is compared; nothing for a stop word.
@@ -228,6 +244,15 @@ mod tests {
         check_same(Some("tr"), &["kedi ve köpek için", "KEDİ KÖPEK"]);
         check_n_terms(Some("en"), "the", 0);
         check_n_terms(None, "the", 1);
+    }
+
+    #[test]
+    fn terms_know_where_they_stand() {
+        let analyzer = Analyzer::new(Some("tr"));
+        let text = "ve Iğdır'da 東京都";
+        let places: Vec<&str> = analyzer.places(text).into_iter().map(|(place, _)| &text[place]).collect();
+        assert_eq!(places, ["Iğdır'da", "東京", "京都"]);
+        assert_eq!(analyzer.places(text)[0].1, analyzer.query("IGDIR").terms[0]);
     }
 
     #[test]

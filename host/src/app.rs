@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,9 +13,6 @@ use crate::search::Searcher;
 use crate::server::{Server, ServerError};
 use crate::store::{IndexState, Store, StoreError};
 use crate::telemetry::Metrics;
-
-/// What is under way when the program ends has this long to be answered.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// The running parts that every command needs; stores and listeners are opened when asked for.
 pub struct App {
@@ -88,9 +84,9 @@ impl App {
         Ok(Server::bind(server, admin, self.embedder.clone(), self.metrics.clone()).await?)
     }
 
-    /// Lets what is under way end, within bounds.
+    /// Lets what is under way end, for `server.drain_timeout` at most.
     pub async fn stop(&self) {
-        self.embedder.shutdown(Instant::now() + DRAIN).await;
+        self.embedder.shutdown(Instant::now() + self.config.server.drain_timeout).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! both are JSON: one document for each command, one line for each event of
 //! `index` and `serve`, and errors as one document on stderr.
 
+mod collections;
 mod config;
 mod failure;
 mod index;
@@ -70,6 +71,9 @@ enum Command {
     Index(index::Index),
     /// Search a collection
     Search(search::Search),
+    /// List and delete collections
+    #[command(subcommand)]
+    Collections(collections::Collections),
     /// List and check plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -117,6 +121,7 @@ fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
             Command::Serve(command) => command.run(&context).await,
             Command::Index(command) => command.run(&context).await,
             Command::Search(command) => command.run(&context).await,
+            Command::Collections(command) => command.run(&context).await,
             Command::Plugin(command) => command.run(&context).await,
             Command::Config(command) => command.run(&context).await,
         }

@@ -16,10 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use locate::Folders;
 
-use crate::{embed, upstream};
-
 /// The model that is in the binary.
-pub const EMBEDDED_MODEL: &str = "static-embed-en-256";
+pub const EMBEDDED_MODEL: &str = crate::upstream::embedded::MODEL_NAME;
 
 /// The whole file. The `Default` impls of the parts are the table of defaults.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -116,18 +114,9 @@ impl Config {
 
     /// Adds the embedded model where no model is configured.
     fn complete(&mut self) {
-        if !self.models.is_empty() {
-            return;
+        if self.models.is_empty() {
+            crate::embed::add_embedded(&mut self.models, &mut self.upstreams);
         }
-        let embedded = |upstream: &&upstream::Config| upstream.kind == upstream::Kind::Embedded;
-        let upstream = match self.upstreams.iter().find(embedded) {
-            Some(upstream) => upstream.name.clone(),
-            None => {
-                self.upstreams.push(embedded_upstream());
-                "embedded".into()
-            }
-        };
-        self.models.push(embedded_model(upstream));
     }
 
     fn start_paths_at(&mut self, folder: &Path) {
@@ -138,30 +127,6 @@ impl Config {
         self.store.api_key_file.iter_mut().for_each(start);
         self.upstreams.iter_mut().flat_map(|upstream| &mut upstream.api_key_file).for_each(start);
         self.models.iter_mut().flat_map(|model| &mut model.tokenizer).for_each(start);
-    }
-}
-
-fn embedded_upstream() -> upstream::Config {
-    upstream::Config {
-        name: "embedded".into(),
-        kind: upstream::Kind::Embedded,
-        url: None,
-        api_key_file: None,
-        max_in_flight: upstream::default_max_in_flight(),
-        timeout: upstream::default_timeout(),
-    }
-}
-
-fn embedded_model(upstream: String) -> embed::ModelConfig {
-    embed::ModelConfig {
-        name: EMBEDDED_MODEL.into(),
-        upstream_name: None,
-        upstreams: vec![upstream],
-        preprocess: Vec::new(),
-        prompts: None,
-        tokenizer: None,
-        max_tokens: None,
-        matryoshka: None,
     }
 }
 
@@ -356,6 +321,12 @@ mod tests {
         check(
             "[batcher]\nmax_texts = 0",
             &["2: `max_texts` in [batcher] is 0, so nothing would ever be let through: set it to 1 or more"],
+        );
+        check(
+            "[[plugin]]\nname = \"p\"\n[plugin.limits]\ntime = \"1s\"\ninstances = 0",
+            &[
+                "5: `instances` in [plugin.limits] is 0, so nothing would ever be let through: set it to 1 or more",
+            ],
         );
     }
 

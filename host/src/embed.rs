@@ -33,6 +33,7 @@ pub use crate::batcher::Lane;
 use self::flights::Outcome;
 use self::fresh::{Fresh, Job};
 use self::served::{Engine, Served};
+pub(crate) use self::setup::add_embedded;
 
 /// A `[[model]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -227,6 +227,10 @@ impl Indexer {
         let scan = scan::scan(paths).await?;
         let job = Arc::new(Job::new(self, &collection, &scan).await?);
         let _lock = self.state.lock(&collection.name)?;
+        if self.store.collection(&collection.name).await?.is_none() {
+            // What is recorded of a collection that is gone would keep its documents out of this one.
+            self.state.forget_all(&collection.name).await?;
+        }
         self.store.create(&job.collection).await?;
         let mut report = Report::new(watcher);
         report.found(&scan);

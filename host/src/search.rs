@@ -40,6 +40,8 @@ pub struct SearchRequest {
 pub struct SearchAnswer {
     /// The best first.
     pub found: Vec<Found>,
+    /// The collection's: decides how words are split.
+    pub language: Option<String>,
     /// Sentences for people: why a ranking was left out.
     pub notices: Vec<String>,
 }
@@ -48,6 +50,8 @@ pub struct SearchAnswer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     pub id: uuid::Uuid,
+    /// What the order is by: from 0 to 1 where two rankings were fused, else
+    /// that of the one ranking.
     pub score: f32,
     pub dense: Option<f32>,
     pub sparse: Option<f32>,
@@ -110,7 +114,8 @@ impl Searcher {
             self.by_vector(&request, embedding),
             self.by_words(&request, collection.language.as_deref()),
         )?;
-        Ok(SearchAnswer { found: fusion::fuse(dense, sparse, request.limit), notices })
+        let found = fusion::fuse(dense, sparse, request.limit);
+        Ok(SearchAnswer { found, language: collection.language, notices })
     }
 
     async fn collection(&self, name: &str) -> Result<Collection, StoreError> {

@@ -9,6 +9,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,6 +176,12 @@ pub trait Store: Send + Sync + 'static {
     /// Creating what is already there, with the same properties, changes nothing.
     async fn create(&self, collection: &Collection) -> Result<(), StoreError>;
 
+    /// Deletes a collection with all its points.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    async fn drop_collection(&self, name: &str) -> Result<(), StoreError>;
+
     /// Replaces points that have the same id; all of them or none.
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError>;
 
@@ -288,18 +295,53 @@ fn check_same(have: &Collection, want: &Collection) -> Result<(), StoreError> {
     }
 }
 
+/// Tells a disk that is full and a folder that must not be written from any
+/// other reason not to open a file.
+fn cannot_open(path: &Path, error: std::io::Error) -> StoreError {
+    let (kind, path, source) = (error.kind(), path.display().to_string(), Box::new(error));
+    match kind {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path, source },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full { path, source },
+        _ => StoreError::Open { path, source },
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("cannot open the store at `{path}`")]
+    #[error("cannot open the store at `{path}`: set `store.path` to a folder that can be made and written")]
     Open {
         path: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("another program holds `{path}` locked: end it, or wait longer with `store.timeout`")]
+    Busy {
+        path: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("may not write `{path}`: allow it, or set `store.path` to another folder")]
+    ReadOnly {
+        path: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("no room is left for `{path}`: make some, or set `store.path` to a folder on another disk")]
+    Full {
+        path: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("cannot read Qdrant's key: correct `store.api_key_file`, which names `{path}`")]
+    KeyFile {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("there is no collection `{name}`; there are: {known}")]
     NoCollection { name: String, known: String },
     #[error(
-        "collection `{name}` has {property} `{have}`, not `{want}`: index into another collection, or delete this one"
+        "collection `{name}` has {property} `{have}`, not `{want}`: index into another collection, or delete this one with `embergate collections delete {name}`"
     )]
     Mismatch { name: String, property: &'static str, have: String, want: String },
     #[error(

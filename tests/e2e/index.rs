@@ -42,6 +42,9 @@ fn documents_of_three_kinds_are_found() {
     check_best(&desk, "what does mooring cost", "harbour.md", "nine crowns");
     check_best(&desk, "feeding a sourdough starter", "bread.txt", "rye flour");
     check_best(&desk, "telescope mirror", "stars.html", "faint galaxies");
+    let found = search(&desk, "telescope mirror");
+    assert_eq!((&found[0]["media_type"], &found[0]["title"]), (&"text/html".into(), &"Stars".into()));
+    assert!(found.iter().all(|found| (0.0..=1.0).contains(&found["score"].as_f64().unwrap())), "{found:#?}");
     let found = search(&desk, "mooring fees");
     assert_eq!(found[0]["headings"].as_array().unwrap().last().unwrap(), "Fees");
     assert!(

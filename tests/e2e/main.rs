@@ -2,18 +2,32 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod collections;
 mod config;
+mod failed;
+mod files;
 mod index;
 mod output;
 mod plugin;
+mod qdrant;
 mod resume;
 mod serve;
+mod store;
 mod upstream;
 
 use embergate_test_support::binary::Desk;
 
 fn desk() -> Desk {
     Desk::new(env!("CARGO_BIN_EXE_embergate"))
+}
+
+/// The plugin that does what each document's text tells it to.
+fn built_guest() -> std::path::PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/target").into(), std::path::PathBuf::from);
+    let path = target.join("guests/hostile.wasm");
+    assert!(path.exists(), "`{}` is missing: run tests/guests/build.sh", path.display());
+    path
 }
 
 /// A small corpus: Markdown, text and HTML, each about something of its own.

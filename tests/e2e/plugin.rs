@@ -1,6 +1,6 @@
 //! Plugins: the bundled ones are listed, and a file is checked before it is used.
 
-use super::desk;
+use super::{built_guest, desk};
 
 #[test]
 fn the_bundled_plugins_are_listed() {
@@ -14,14 +14,79 @@ fn the_bundled_plugins_are_listed() {
     }
 }
 
-#[test]
-fn a_file_that_is_no_component_is_refused() {
+/// A bundled plugin, as built.
+fn unicode() -> Vec<u8> {
+    std::fs::read(built_guest().parent().unwrap().join("../plugins/unicode.wasm")).unwrap()
+}
+
+/// The guest with one name in it changed for another of the same length.
+fn renamed(from: &str, to: &str) -> Vec<u8> {
+    let mut bytes = std::fs::read(built_guest()).unwrap();
+    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    assert!(!places.is_empty() && from.len() == to.len());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+/// `plugin check` refuses the file, naming it, and says this.
+#[track_caller]
+fn check_refused(bytes: &[u8], grants: &[&str], want: &[&str]) {
     let desk = desk();
-    desk.write("broken.wasm", "this is not WebAssembly");
-    let said = desk.run(&["plugin", "check", "broken.wasm"]);
+    desk.write("broken.wasm", bytes);
+    let said = desk.run(&[&["plugin", "check", "broken.wasm"], grants].concat());
     assert_eq!(said.code, Some(2), "{}", said.stderr);
-    assert!(said.stderr.starts_with("error: ") && said.stderr.contains("broken"), "{}", said.stderr);
     assert_eq!(said.stdout, "");
+    assert!(said.stderr.starts_with("error: "), "{}", said.stderr);
+    for want in ["broken.wasm"].iter().chain(want) {
+        assert!(said.stderr.contains(want), "`{want}` is not in: {}", said.stderr);
+    }
+}
+
+#[test]
+fn a_good_file_is_described() {
+    let desk = desk();
+    let bytes = unicode();
+    desk.write("mine.wasm", &bytes);
+    let said = desk.run(&["plugin", "check", "mine.wasm"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    assert!(said.stdout.starts_with("mine.wasm: fine, and it started\n"), "{}", said.stdout);
+    for want in ["\n  name     mine\n", "\n  role     preprocessor\n", "\n  grants   none\n", "\n  sha256   "]
+    {
+        assert!(said.stdout.contains(want), "`{want}` is not in: {}", said.stdout);
+    }
+    let told = desk.json(&["plugin", "check", "mine.wasm"]).remove(0);
+    assert_eq!((&told["name"], &told["size"]), (&"mine".into(), &bytes.len().into()));
+}
+
+#[test]
+fn what_cannot_be_a_plugin_is_refused_with_what_to_do() {
+    check_refused(b"this is not WebAssembly", &[], &["it is not WebAssembly", "wit-bindgen"]);
+    let bytes = unicode();
+    check_refused(&bytes[..bytes.len() / 2], &[], &["it is truncated: copy or build it again"]);
+    check_refused(
+        &renamed("@0.1.0", "@0.2.0"),
+        &[],
+        &["it was built for embergate:plugin 0.2.0, and this gateway has 0.1.0", "build it again"],
+    );
+    check_refused(&renamed("plugin/lifecycle@", "plugin/lifecycla@"), &[], &["does not export `lifecycle`"]);
+    check_refused(&renamed("wasi:clocks", "wasi:clockz"), &[], &["`wasi:clockz/", "does not provide"]);
+    check_refused(&bytes, &["--grant", "files"], &["there is no grant `files`"]);
+}
+
+#[test]
+fn a_plugin_that_traps_in_start_stops_everything_and_says_where() {
+    let desk = desk();
+    desk.write("plugins/hostile.wasm", std::fs::read(built_guest()).unwrap());
+    desk.write("embergate.toml", "[[plugin]]\nname = \"hostile\"\nconfig = { start = \"trap\" }\n");
+    let said = desk.run(&["config", "check"]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("hostile.wasm") && said.stderr.contains("it fails to start"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! An upstream that is not there: the error names it, its address, and what to do.
 
 use embergate_test_support::binary::closed_port;
+use embergate_test_support::ollama::OllamaSim;
 use serde_json::json;
 
 use super::{desk, write_corpus};
@@ -35,4 +36,35 @@ fn a_request_is_answered_with_502() {
     assert!(answer.body.contains("gpu"), "{answer:?}");
     assert_eq!(gateway.get("/healthz").status, 200);
     assert_eq!(gateway.get("/readyz").status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_under_the_same_name_is_refused_and_nothing_changes() {
+    let desk = desk();
+    write_corpus(&desk);
+    let configuration = |sim: &OllamaSim| {
+        format!(
+            "[[upstream]]\nname = \"gpu\"\nkind = \"ollama\"\nurl = \"{}\"\n[[model]]\nname = \"m\"\nupstreams = [\"gpu\"]\n",
+            sim.url()
+        )
+    };
+    let search = ["search", "mooring", "--collection", "docs", "--ranking", "sparse"];
+    let small = OllamaSim::start(&[("m", 8)]).await;
+    desk.write("embergate.toml", configuration(&small));
+    desk.json(&["index", "docs", "--collection", "docs"]);
+    let (listed, found) = (desk.json(&["collections", "list"]), desk.json(&search));
+    assert_eq!(listed[0]["collections"][0]["dimensions"], 8);
+
+    let large = OllamaSim::start(&[("m", 16)]).await;
+    desk.write("embergate.toml", configuration(&large));
+    desk.remove("docs/harbour.md");
+    let said = desk.run(&["index", "docs", "--collection", "docs"]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    for want in ["collection `docs` has dimensions `8`, not `16`", "embergate collections delete docs"] {
+        assert!(said.stderr.contains(want), "`{want}` is not in: {}", said.stderr);
+    }
+    assert_eq!(desk.json(&["collections", "list"]), listed);
+    assert_eq!(desk.json(&search), found);
+    desk.json(&["collections", "delete", "docs"]);
+    assert_eq!(desk.json(&["index", "docs", "--collection", "docs"]).last().unwrap()["indexed"], 2);
 }

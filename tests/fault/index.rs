@@ -6,7 +6,7 @@ use std::sync::Arc;
 use embergate::index::{Outcome, Summary};
 use embergate::store::Store;
 
-use crate::index_parts::{Parts, Place, Stop, Stopping, collection, run, run_with};
+use crate::index_parts::{COLLECTION, Parts, Place, Stop, Stopping, collection, run, run_with};
 
 const MODEL: &str = "static-embed-en-256";
 
@@ -53,6 +53,15 @@ fn after(folder: &Path) {
             ("whole.txt", String::new()),
         ],
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_that_vanished_is_indexed_anew() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    before(folder.path());
+    let first = run(&parts.indexer(&place), folder.path()).await.unwrap();
+    place.store.drop_collection(COLLECTION).await.unwrap();
+    assert_eq!(run(&parts.indexer(&place), folder.path()).await.unwrap(), first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +145,7 @@ async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
     let want = [
         ("empty.txt", Outcome::Indexed { n_chunks: 0, n_embedded: 0 }),
         ("good.txt", Outcome::Indexed { n_chunks: 1, n_embedded: 1 }),
-        ("large.txt", skipped("it has 68157440 bytes, more than the 67108864 of `index.max_file`")),
+        ("large.txt", skipped("it has 65MiB, more than the 64MiB of `index.max_file`")),
         ("latin.txt", skipped("it is not UTF-8: there is a byte 0xE9 at offset 3; save it as UTF-8")),
         ("picture.png", skipped("it is not text: there is a zero byte at offset 4")),
         ("s.sock", skipped("it is a socket, not a file")),

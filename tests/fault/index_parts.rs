@@ -193,6 +193,9 @@ impl Store for Stopping {
     async fn create(&self, collection: &Collection) -> Result<(), StoreError> {
         self.run(self.inner.create(collection)).await
     }
+    async fn drop_collection(&self, name: &str) -> Result<(), StoreError> {
+        self.run(self.inner.drop_collection(name)).await
+    }
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError> {
         self.run(self.inner.upsert(collection, points)).await
     }

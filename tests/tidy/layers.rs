@@ -21,6 +21,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("indicatif", &["cli"]),
     ("comfy_table", &["cli"]),
+    ("unicode_width", &["cli"]),
     ("icu_segmenter", &["analyzer", "plugin"]),
     ("tokenizers", &["tokenizer"]),
     ("model2vec_rs", &["upstream"]),

@@ -156,8 +156,14 @@ fn blame_of_upstream(error: &UpstreamError) -> Blame {
 
 fn blame_of_store(error: &StoreError) -> Blame {
     match error {
-        StoreError::Open { .. } | StoreError::Damaged { .. } | StoreError::Failed(_) => Blame::Circumstances,
-        StoreError::NoCollection { .. }
+        StoreError::Busy { .. }
+        | StoreError::Full { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Failed(_) => Blame::Circumstances,
+        StoreError::Open { .. }
+        | StoreError::ReadOnly { .. }
+        | StoreError::KeyFile { .. }
+        | StoreError::NoCollection { .. }
         | StoreError::Mismatch { .. }
         | StoreError::Locked { .. }
         | StoreError::Name { .. }

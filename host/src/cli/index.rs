@@ -116,8 +116,17 @@ impl Index {
 }
 
 fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) -> std::io::Result<()> {
-    let Summary { n_files, n_bytes, n_unchanged, n_indexed, n_removed, n_skipped, n_failed, .. } = *summary;
-    let Summary { n_chunks, n_embedded, .. } = *summary;
+    let Summary {
+        n_files,
+        n_bytes,
+        n_unchanged,
+        n_indexed,
+        n_removed,
+        n_skipped,
+        n_failed,
+        n_chunks,
+        n_embedded,
+    } = *summary;
     let seconds = began.elapsed().as_secs_f64();
     if context.output.json {
         return context.output.json(&json!({
@@ -133,8 +142,8 @@ fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) 
         (n_skipped, "skipped"),
         (n_failed, "failed"),
     ];
-    let parts: Vec<String> =
-        counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts = counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}"));
+    let parts: Vec<String> = parts.collect();
     let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     context.output.line(&format!(
         "`{collection}`: {parts}; {n_chunks} chunks, {n_embedded} of them embedded, in {seconds:.1} s"

@@ -1,8 +1,10 @@
 //! Where words go: results to stdout, remarks to stderr, colour to terminals only.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use clap::builder::styling::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 /// Columns where there is no terminal to ask.
@@ -45,9 +47,25 @@ impl Output {
         stdout.flush()
     }
 
-    /// Says something on the way; not with `--quiet`.
+    /// Writes rows below a header, their columns side by side and no wider than the terminal.
+    pub(super) fn table<const N: usize>(
+        &self,
+        header: [&str; N],
+        rows: impl Iterator<Item = [String; N]>,
+    ) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(self.width()).unwrap_or(u16::MAX));
+        table.set_header(header).add_rows(rows);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table.lines().try_for_each(|line| self.line(line.trim_end()))
+    }
+
+    /// Says something on the way to people who want to hear it; programs get it as JSON or not at all.
     pub(super) fn remark(&self, line: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.json {
             self.complain(line);
         }
     }
@@ -78,9 +96,21 @@ impl Output {
 
     /// Columns for text, not so many that lines are hard to read.
     pub(super) fn width(&self) -> usize {
-        let terminal = comfy_table::Table::new().width().map(usize::from);
+        let terminal = Table::new().width().map(usize::from);
         terminal.filter(|_| io::stdout().is_terminal()).unwrap_or(DEFAULT_WIDTH).clamp(40, 120)
     }
+}
+
+/// Relative to the current folder, for what is below it.
+pub(super) fn shown_path(source: &str) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.as_ref().and_then(|here| Path::new(source).strip_prefix(here).ok());
+    printable(&below.map_or_else(|| source.to_owned(), |path| path.display().to_string()))
+}
+
+/// Without what would steer the terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
 fn wants_colour() -> bool {

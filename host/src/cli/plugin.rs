@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::{Context, Ending};
 use crate::app;
 use crate::plugin::{PluginInfo, Plugins};
-use crate::units::ByteSize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
@@ -45,19 +44,11 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         context.output.json(&json!({ "plugins": plugins }))?;
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(context.output.width()).unwrap_or(u16::MAX));
-    table.set_header(["name", "version", "role", "from", "about"]);
-    for plugin in &plugins {
-        table.add_row([&plugin.name, &plugin.version, &roles(plugin), &plugin.source, &plugin.about]);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    for line in table.lines() {
-        context.output.line(line.trim_end())?;
-    }
+    let rows = plugins.iter().map(|plugin| {
+        let PluginInfo { name, version, source, about, .. } = plugin;
+        [name.as_str(), version, roles(plugin), source, about].map(str::to_owned)
+    });
+    context.output.table(["name", "version", "role", "from", "about"], rows)?;
     Ok(())
 }
 
@@ -79,10 +70,10 @@ async fn check(context: &Context, file: PathBuf, grants: &[String]) -> anyhow::R
         ("name", plugin.name.as_str()),
         ("version", &plugin.version),
         ("about", &plugin.about),
-        ("role", &roles(&plugin)),
+        ("role", roles(&plugin)),
         ("may use", used),
         ("grants", &granted),
-        ("size", &ByteSize(size).to_string()),
+        ("size", &HumanBytes(size).to_string()),
         ("sha256", &plugin.sha256),
     ] {
         output.line(&format!("  {name:<9}{value}"))?;
@@ -90,14 +81,13 @@ async fn check(context: &Context, file: PathBuf, grants: &[String]) -> anyhow::R
     Ok(())
 }
 
-fn roles(plugin: &PluginInfo) -> String {
+fn roles(plugin: &PluginInfo) -> &'static str {
     match (plugin.is_preprocessor, plugin.is_chunker) {
         (true, true) => "preprocessor, chunker",
         (true, false) => "preprocessor",
         (false, true) => "chunker",
         (false, false) => "none",
     }
-    .to_owned()
 }
 
 fn described(plugin: &PluginInfo) -> Value {

@@ -6,17 +6,20 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::output::Output;
+use super::output::{Output, shown_path};
 use crate::index::{Event, Outcome};
 
 /// Between two lines where there is no terminal.
 const EVERY: Duration = Duration::from_secs(5);
+/// Files that are left out are told one by one, up to so many: a folder may hold thousands of pictures.
+const MAX_SKIPPED: usize = 10;
 
 pub(super) struct Progress {
     output: Output,
     bar: Option<ProgressBar>,
     n_files: usize,
     n_done: usize,
+    n_skipped: usize,
     told: Instant,
     /// What went wrong when an event was written; told at the end.
     written: io::Result<()>,
@@ -29,6 +32,7 @@ impl Progress {
             bar: None,
             n_files: 0,
             n_done: 0,
+            n_skipped: 0,
             told: Instant::now(),
             written: Ok(()),
         }
@@ -55,6 +59,10 @@ impl Progress {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
+        if MAX_SKIPPED < self.n_skipped {
+            let n_more = self.n_skipped - MAX_SKIPPED;
+            self.output.remark(&format!("skipped {n_more} more files; --json tells each of them and why"));
+        }
         self.written
     }
 
@@ -71,8 +79,13 @@ impl Progress {
     fn finished(&mut self, source: &str, n_bytes: u64, outcome: &Outcome) {
         self.n_done += 1;
         match outcome {
-            Outcome::Skipped(reason) => self.say(&format!("skipped {source}: {reason}"), false),
-            Outcome::Failed(reason) => self.say(&format!("failed {source}: {reason}"), true),
+            Outcome::Skipped(reason) => {
+                self.n_skipped += 1;
+                if self.n_skipped <= MAX_SKIPPED {
+                    self.say(&format!("skipped {}: {reason}", shown_path(source)), false);
+                }
+            }
+            Outcome::Failed(reason) => self.say(&format!("failed {}: {reason}", shown_path(source)), true),
             Outcome::Unchanged | Outcome::Indexed { .. } | Outcome::Removed => {}
         }
         if let Some(bar) = &self.bar {

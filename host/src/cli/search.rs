@@ -1,16 +1,19 @@
 //! `embergate search`
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::output::Output;
+use super::output::{Output, printable, shown_path};
 use super::snippet::Snippet;
 use super::{Context, Ending};
 use crate::search::{Found, Ranking, SearchAnswer, SearchRequest};
 use crate::store::Payload;
 
+/// Before what belongs to a result.
+const INDENT: &str = "    ";
 /// Results in an answer, at most.
 const MAX_LIMIT: u64 = 1000;
 
@@ -72,14 +75,14 @@ impl Search {
             ranking: self.ranking.into(),
             filter: None,
         };
-        let SearchAnswer { found, notices } = app.searcher(store).search(request).await?;
+        let SearchAnswer { found, language, notices } = app.searcher(store).search(request).await?;
         for notice in &notices {
             context.output.remark(&format!("note: {notice}"));
         }
         if context.output.json {
             context.output.json(&self.document(&found, &notices))?;
         } else {
-            self.print(&context.output, &found)?;
+            self.print(&context.output, &found, language.as_deref())?;
         }
         app.stop().await;
         Ok(Ending::Done)
@@ -96,20 +99,21 @@ impl Search {
         })
     }
 
-    fn print(&self, output: &Output, found: &[Found]) -> std::io::Result<()> {
+    fn print(&self, output: &Output, found: &[Found], language: Option<&str>) -> std::io::Result<()> {
         if found.is_empty() {
             output.remark("nothing found");
         }
-        let snippet = Snippet::new(&self.question, output.width());
+        let snippet = Snippet::new(&self.question, language, output.width() - INDENT.len());
         for (at, Found { score, payload, .. }) in found.iter().enumerate() {
-            let place = format!("{}:{}", shown_path(&payload.source), payload.line);
+            let headings = headings(payload);
+            let part = snippet.part(&payload.text, &headings, |word| output.marked(word));
+            let place = format!("{}:{}", shown_path(&payload.source), line_of(payload, part.start));
             output.line(&format!("{:>2}  {score:.3}  {}", at + 1, output.strong(&place)))?;
-            let headings = heading_path(payload);
             if !headings.is_empty() {
-                output.line(&format!("    {}", output.faint(&headings)))?;
+                output.line(&format!("{INDENT}{}", output.faint(&printable(&headings.join(" › ")))))?;
             }
-            for line in snippet.lines(&payload.text, |word| output.marked(word)) {
-                output.line(&format!("    {line}"))?;
+            for row in part.rows {
+                output.line(&format!("{INDENT}{row}"))?;
             }
         }
         Ok(())
@@ -117,16 +121,34 @@ impl Search {
 }
 
 /// The document's title, where the first heading does not say the same, and the headings.
-fn heading_path(payload: &Payload) -> String {
+fn headings(payload: &Payload) -> Vec<String> {
     let title = payload.title.iter().filter(|title| payload.headings.first() != Some(title));
-    title.chain(&payload.headings).map(String::as_str).collect::<Vec<_>>().join(" › ")
+    title.chain(&payload.headings).cloned().collect()
 }
 
-/// Relative to the current folder, for what is below it.
-fn shown_path(source: &str) -> String {
-    let here = std::env::current_dir().ok();
-    let below = here.and_then(|here| Path::new(source).strip_prefix(here).ok().map(Path::to_owned));
-    below.map_or_else(|| source.to_owned(), |path| path.display().to_string())
+/// The line on which a part of a chunk's text begins, where the text stands in
+/// the file as it was stored; else that on which the chunk does.
+fn line_of(payload: &Payload, start: usize) -> u32 {
+    let before = payload.text.get(..start).filter(|_| stands_in_file(payload)).unwrap_or_default();
+    payload.line + before.matches('\n').count() as u32
+}
+
+/// Reads no more of the file than the chunk, and nothing that is no file any more.
+fn stands_in_file(payload: &Payload) -> bool {
+    let Some(span) = payload.span.filter(|span| !payload.extracted && span.len() == payload.text.len())
+    else {
+        return false;
+    };
+    let read = || {
+        let mut bytes = vec![0; span.len()];
+        if std::fs::metadata(&payload.source)?.is_file() {
+            let mut file = File::open(&payload.source)?;
+            file.seek(SeekFrom::Start(span.start as u64))?;
+            file.read_exact(&mut bytes)?;
+        }
+        std::io::Result::Ok(bytes)
+    };
+    read().is_ok_and(|bytes| bytes == payload.text.as_bytes())
 }
 
 fn result(rank: usize, found: &Found) -> Value {

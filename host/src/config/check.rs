@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use crate::model::ModelName;
-use crate::{store, upstream};
+use crate::{plugin, store, upstream};
 
 /// Something that does not fit, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,6 @@ impl Faults {
 
     fn limits(&mut self, config: &Config) {
         let Config { server, embed, batcher, plugins, store, index, .. } = config;
-        let limits = &plugins.limits;
         let bounds = [
             ("server.max_body", server.max_body.as_u64()),
             ("server.max_bodies", server.max_bodies.as_u64()),
@@ -57,16 +56,8 @@ impl Faults {
             ("batcher.max_tokens", batcher.max_tokens.into()),
             ("batcher.bulk_slice", batcher.bulk_slice.as_nanos() as u64),
             ("batcher.max_queued", batcher.max_queued as u64),
-            ("plugins.limits.time", limits.time.as_nanos() as u64),
-            ("plugins.limits.memory", limits.memory.as_u64()),
-            ("plugins.limits.output", limits.output.as_u64()),
-            ("plugins.limits.table_elements", limits.table_elements.into()),
-            ("plugins.limits.handles", limits.handles.into()),
-            ("plugins.limits.instances", limits.instances as u64),
-            ("plugins.limits.uses", limits.uses.into()),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
-            ("plugins.limits.wait", limits.wait.as_nanos() as u64),
             ("index.max_documents", index.max_documents as u64),
             ("index.batch_texts", index.batch_texts as u64),
             ("index.batch_documents", index.batch_documents as u64),
@@ -78,9 +69,25 @@ impl Faults {
         for (path, value) in bounds {
             self.bound(path, path, value);
         }
+        self.plugin_limits("plugins.limits", "plugins.limits", &plugins.limits);
         if server.listen == config.admin.listen && server.listen.port() != 0 {
             let message = format!("[server] and [admin] both listen on `{}`", server.listen);
             self.add("admin.listen", message, "give one of them another port");
+        }
+    }
+
+    fn plugin_limits(&mut self, path: &str, shown: &str, limits: &plugin::Limits) {
+        for (key, value) in [
+            ("time", limits.time.as_nanos() as u64),
+            ("memory", limits.memory.as_u64()),
+            ("output", limits.output.as_u64()),
+            ("table_elements", limits.table_elements.into()),
+            ("handles", limits.handles.into()),
+            ("instances", limits.instances as u64),
+            ("uses", limits.uses.into()),
+            ("wait", limits.wait.as_nanos() as u64),
+        ] {
+            self.bound(&format!("{path}.{key}"), &format!("{shown}.{key}"), value);
         }
     }
 
@@ -207,6 +214,9 @@ impl Faults {
     fn plugins(&mut self, config: &Config) {
         self.unique("plugin", config.plugin.iter().map(|plugin| plugin.name.as_str()));
         for (at, plugin) in config.plugin.iter().enumerate() {
+            if let Some(limits) = &plugin.limits {
+                self.plugin_limits(&format!("plugin.{at}.limits"), "plugin.limits", limits);
+            }
             let Some(sha256) = &plugin.sha256 else { continue };
             if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let message = format!("`sha256` of plugin `{}` is no SHA-256", plugin.name);

@@ -69,7 +69,7 @@ pub(super) fn embedder(
 
 /// Adds the embedded model unless its name is taken, and an upstream for it
 /// unless one of its kind is declared.
-fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<upstream::Config>) {
+pub(crate) fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<upstream::Config>) {
     if models.iter().any(|model| model.name == embedded::MODEL_NAME) {
         return;
     }

@@ -130,7 +130,8 @@ async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
     match read.await {
         Ok(Ok(contents)) => Ok(contents),
         Ok(Err(ReadError::TooLarge(size))) => {
-            Err(Refusal::Skip(format!("it has {size} bytes, more than the {max_file} of `index.max_file`")))
+            let (size, max_file) = (ByteSize(size), ByteSize(max_file));
+            Err(Refusal::Skip(format!("it has {size}, more than the {max_file} of `index.max_file`")))
         }
         Ok(Err(ReadError::Changing)) => Err(Refusal::Fail("it changed each time it was read".to_owned())),
         Ok(Err(ReadError::Io(cause))) => Err(Refusal::Fail(format!("cannot read it: {cause}"))),
@@ -153,7 +154,7 @@ async fn chunks(
         return Err(Refusal::Fail(format!("plugin `{}` gave no answer", recipe.chunker.name())));
     };
     let Chunks { chunks, omitted: _ } = answer?;
-    Ok(finished(&document, &map, &decoded, chunks))
+    Ok(finished(file.media_type, &document, &map, &decoded, chunks))
 }
 
 /// Runs the preprocessors one after another, and keeps the way back.
@@ -196,8 +197,10 @@ async fn preprocessed(
     Ok((document, map))
 }
 
-/// Gives chunks their ids, and everything that is shown of them.
+/// Gives chunks their ids, and everything that is shown of them. `media_type`
+/// is the file's: what preprocessors made of it matters to the chunker alone.
 fn finished(
+    media_type: &str,
     document: &Document,
     map: &SourceMap,
     decoded: &Decoded,
@@ -218,7 +221,7 @@ fn finished(
         let Said { title, headings, metadata } = Said::of(document, chunk.metadata);
         let payload = Payload {
             source: document.id.clone(),
-            media_type: document.media_type.clone(),
+            media_type: media_type.to_owned(),
             title,
             headings,
             text: shown[ordinal].of(&document.text).unwrap_or_default().to_owned(),
@@ -289,7 +292,7 @@ mod tests {
         let (text, map) = SourceMap::identity(decoded.text.len()).apply(&decoded.text, patches).unwrap();
         let document = Document { text, ..Document::default() };
         let chunks = chunks.iter().map(|(start, end)| chunk(*start, *end)).collect();
-        let got: Vec<_> = finished(&document, &map, &decoded, chunks)
+        let got: Vec<_> = finished("text/plain", &document, &map, &decoded, chunks)
             .into_iter()
             .map(|chunk| {
                 let span = chunk.payload.span.unwrap();
@@ -317,12 +320,15 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_text_has_spans_of_its_own() {
+    fn a_replaced_text_has_spans_of_its_own_and_the_file_s_media_type() {
         let decoded = Decoded::new(b"%PDF".to_vec()).unwrap();
-        let document = Document { text: "one\ntwo".to_owned(), ..Document::default() };
-        let chunks = finished(&document, &SourceMap::replaced(), &decoded, vec![chunk(4, 7)]);
+        let text = "one\ntwo".to_owned();
+        let document = Document { text, media_type: "text/markdown".to_owned(), ..Document::default() };
+        let chunks =
+            finished("application/pdf", &document, &SourceMap::replaced(), &decoded, vec![chunk(4, 7)]);
         let payload = &chunks[0].payload;
         assert_eq!((payload.extracted, payload.span, payload.line), (true, Some(Span::new(4, 7)), 2));
+        assert_eq!(payload.media_type, "application/pdf");
     }
 
     #[test]
@@ -330,7 +336,7 @@ mod tests {
         let decoded = Decoded::new(b"one two three".to_vec()).unwrap();
         let document = Document { text: decoded.text.clone(), ..Document::default() };
         let window = Chunk { window: Some(Span::new(0, 13)), ..chunk(4, 7) };
-        let chunks = finished(&document, &SourceMap::identity(13), &decoded, vec![window]);
+        let chunks = finished("text/plain", &document, &SourceMap::identity(13), &decoded, vec![window]);
         assert_eq!(chunks[0].embedded_text, "two");
         assert_eq!(chunks[0].payload.text, "one two three");
     }

@@ -4,8 +4,8 @@
 //! ranking that is sure from one that guesses. Cosines are scaled from the least
 //! to the greatest of the candidates, since a model's cosines all lie close
 //! together; scores by words, whose zero means something, by their greatest.
-//! Both count the same, and a candidate that one ranking did not see gets
-//! nothing from it.
+//! A candidate's score is the mean of both parts, from 0 to 1; one that a ranking
+//! did not see gets nothing from it.
 
 use std::collections::HashMap;
 
@@ -25,11 +25,11 @@ pub(super) fn fuse(dense: Vec<Hit>, sparse: Vec<Hit>, limit: usize) -> Vec<Found
 
     let mut found: HashMap<Uuid, Found> = HashMap::new();
     for Hit { id, score, payload } in dense {
-        let share = if is_fused { scaled(score - lowest, highest - lowest) } else { score };
+        let share = if is_fused { scaled(score - lowest, highest - lowest) / 2.0 } else { score };
         found.insert(id, Found { id, score: share, dense: Some(score), sparse: None, payload });
     }
     for Hit { id, score, payload } in sparse {
-        let share = if is_fused { scaled(score, most) } else { score };
+        let share = if is_fused { scaled(score, most) / 2.0 } else { score };
         let entry = found.entry(id).or_insert(Found { id, score: 0.0, dense: None, sparse: None, payload });
         entry.score += share;
         entry.sparse = Some(score);
@@ -69,12 +69,12 @@ mod tests {
 
     #[test]
     fn both_rankings_count_the_same() {
-        check(&[(1, 0.9), (2, 0.5), (3, 0.1)], &[(2, 8.0), (3, 4.0)], &[(2, 1.5), (1, 1.0), (3, 0.5)]);
+        check(&[(1, 0.9), (2, 0.5), (3, 0.1)], &[(2, 8.0), (3, 4.0)], &[(2, 0.75), (1, 0.5), (3, 0.25)]);
     }
 
     #[test]
     fn a_chunk_that_one_ranking_did_not_see_gets_nothing_from_it() {
-        check(&[(1, 0.9), (2, 0.1)], &[(3, 4.0)], &[(1, 1.0), (3, 1.0), (2, 0.0)]);
+        check(&[(1, 0.9), (2, 0.1)], &[(3, 4.0)], &[(1, 0.5), (3, 0.5), (2, 0.0)]);
     }
 
     #[test]
@@ -90,7 +90,8 @@ mod tests {
     }
 
     #[test]
-    fn one_candidate_alone_is_the_best() {
-        check(&[(1, 0.2)], &[(1, 3.0)], &[(1, 2.0)]);
+    fn the_best_of_both_rankings_scores_one() {
+        check(&[(1, 0.2)], &[(1, 3.0)], &[(1, 1.0)]);
+        check(&[(1, 0.9), (2, 0.1)], &[(1, 8.0), (2, 4.0)], &[(1, 1.0), (2, 0.25)]);
     }
 }

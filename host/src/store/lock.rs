@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use super::StoreError;
+use super::{StoreError, cannot_open};
 
 /// Held while one indexer works on a collection; freed by drop, and by the
 /// system when the process dies.
@@ -19,10 +19,7 @@ pub struct IndexLock {
 impl IndexLock {
     pub(super) fn take(folder: &Path, collection: &str) -> Result<Self, StoreError> {
         let path = folder.join(format!("{collection}.lock"));
-        let failed = |source: std::io::Error| StoreError::Open {
-            path: path.display().to_string(),
-            source: Box::new(source),
-        };
+        let failed = |error| cannot_open(&path, error);
         std::fs::create_dir_all(folder).map_err(failed)?;
         let mut file = OpenOptions::new()
             .read(true)

@@ -48,11 +48,8 @@ impl Qdrant {
             .timeout(config.timeout)
             .skip_compatibility_check();
         if let Some(path) = &config.api_key_file {
-            let open_error = |error: std::io::Error| StoreError::Open {
-                path: path.display().to_string(),
-                source: Box::new(error),
-            };
-            let key = tokio::fs::read_to_string(path).await.map_err(open_error)?;
+            let unreadable = |source| StoreError::KeyFile { path: path.display().to_string(), source };
+            let key = tokio::fs::read_to_string(path).await.map_err(unreadable)?;
             settings = settings.api_key(key.trim());
         }
         let client = settings.build().map_err(|error| unreachable(said(&error)))?;
@@ -165,6 +162,13 @@ impl Store for Qdrant {
         for (field, kind) in wire::INDEXES {
             self.index(&collection.name, field, kind).await?;
         }
+        Ok(())
+    }
+
+    /// A collection that was not made by Embergate is refused, and so is not deleted.
+    async fn drop_collection(&self, name: &str) -> Result<(), StoreError> {
+        self.known(name).await?;
+        self.call(|| self.client.delete_collection(name)).await?;
         Ok(())
     }
 

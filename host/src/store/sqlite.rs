@@ -60,6 +60,17 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn drop_collection(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.database
+            .write(move |transaction| {
+                let stored = known(transaction, &name)?;
+                transaction.execute("DELETE FROM collections WHERE number = ?1", [stored.number])?;
+                Ok(())
+            })
+            .await
+    }
+
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError> {
         let name = collection.to_owned();
         self.database

@@ -105,6 +105,18 @@ impl IndexState {
             })
             .await
     }
+
+    /// Forgets all documents of a collection.
+    pub async fn forget_all(&self, collection: &str) -> Result<(), StoreError> {
+        let (place, collection) = (self.place.clone(), collection.to_owned());
+        self.database
+            .write(move |transaction| {
+                let statement = "DELETE FROM sources WHERE place = ?1 AND collection = ?2";
+                transaction.execute(statement, params![place, collection])?;
+                Ok(())
+            })
+            .await
+    }
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<SourceRecord> {

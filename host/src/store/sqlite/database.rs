@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::Semaphore;
 
-use crate::store::{Config, StoreError};
+use crate::store::{Config, StoreError, cannot_open};
 
 /// The format of the file, in its `user_version`.
 const FORMAT: u32 = 1;
@@ -143,7 +143,7 @@ impl Shared {
         Ok(reader)
     }
 
-    /// Says which file is damaged.
+    /// Says which file it is about.
     fn with_path(&self, error: StoreError) -> StoreError {
         match error {
             StoreError::Failed(source) => named(&self.path, source),
@@ -153,12 +153,8 @@ impl Shared {
 }
 
 fn writer(path: &Path, timeout: std::time::Duration) -> Result<Connection, StoreError> {
-    let open_error = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
-        path: path.display().to_string(),
-        source,
-    };
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| open_error(error.into()))?;
+        std::fs::create_dir_all(folder).map_err(|error| cannot_open(path, error))?;
     }
     let prepared = (|| {
         let mut writer = Connection::open(path)?;
@@ -169,8 +165,8 @@ fn writer(path: &Path, timeout: std::time::Duration) -> Result<Connection, Store
     })();
     prepared.map_err(|error| match error {
         StoreError::Failed(source) => match named(path, source) {
-            StoreError::Failed(source) => open_error(source),
-            damaged => damaged,
+            StoreError::Failed(source) => StoreError::Open { path: path.display().to_string(), source },
+            told => told,
         },
         other => other,
     })
@@ -209,13 +205,15 @@ fn prepare(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-/// Tells a damaged file from any other failure.
+/// Tells what can be done something about from any other failure.
 fn named(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
     let code = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    let path = path.display().to_string();
     match code {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            StoreError::Damaged { path: path.display().to_string(), source }
-        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { path, source },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path, source },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly { path, source },
+        Some(ErrorCode::DiskFull) => StoreError::Full { path, source },
         _ => StoreError::Failed(source),
     }
 }

@@ -50,6 +50,9 @@ fn sparse(terms: &[u32]) -> Probe {
     Probe::Sparse(SparseVector { terms: terms.to_vec(), weights: vec![1.0; terms.len()] })
 }
 
+/// Rounded as `ask` rounds.
+const COS_45: f32 = 7071.0 / 1e4;
+
 fn equals(key: &str, value: &str) -> Filter {
     Filter::Equals(key.into(), value.into())
 }
@@ -99,7 +102,7 @@ async fn the_nearest_come_first_with_their_cosines_and_payloads() {
     each_store(async |store, name| {
         fill(store, name).await;
         let got = ask(store, name, dense([3.0, 0.0, 0.0]), None, 2).await;
-        assert_eq!(got, [(1, 1.0), (2, 0.7071)]);
+        assert_eq!(got, [(1, 1.0), (2, COS_45)]);
         let query = Query { probe: dense([1.0, 0.0, 0.0]), filter: None, limit: 1 };
         assert_eq!(store.query(name, query).await.unwrap()[0].payload, payload("/a.md", 0));
     })
@@ -112,7 +115,7 @@ async fn equal_scores_come_in_the_order_of_ids() {
     each_store(async |store, name| {
         fill(store, name).await;
         let got = ask(store, name, dense([1.0, 1.0, 0.0]), None, 9).await;
-        assert_eq!(got, [(2, 1.0), (1, 0.7071), (3, 0.7071), (4, 0.0)]);
+        assert_eq!(got, [(2, 1.0), (1, COS_45), (3, COS_45), (4, 0.0)]);
     })
     .await;
 }
@@ -251,6 +254,26 @@ async fn collections_do_not_see_one_another() {
         assert_eq!(ask(store, &other, sparse(&[2]), None, 9).await, []);
         store.delete(&other, Selection::Ids(vec![id(1)])).await.unwrap();
         assert_eq!(store.count(name, None).await.unwrap(), 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_collection_is_dropped_with_its_points_and_alone() {
+    each_store(async |store, name| {
+        let other = format!("{name}-other");
+        fill(store, name).await;
+        fill(store, &other).await;
+        store.drop_collection(name).await.unwrap();
+        assert_eq!(store.collection(name).await.unwrap(), None);
+        let error = store.drop_collection(name).await.unwrap_err();
+        assert!(matches!(error, StoreError::NoCollection { .. }), "{error}");
+        assert_eq!(store.count(&other, None).await.unwrap(), 4);
+        store.create(&collection(name)).await.unwrap();
+        assert_eq!(store.count(name, None).await.unwrap(), 0);
+        assert_eq!(ask(store, name, sparse(&[2]), None, 9).await, []);
+        store.drop_collection(name).await.unwrap();
+        store.drop_collection(&other).await.unwrap();
     })
     .await;
 }

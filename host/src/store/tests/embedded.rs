@@ -131,3 +131,70 @@ async fn a_newer_file_and_a_foreign_one_are_refused() {
     let error = open_error(folder.path()).await;
     assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
 }
+
+/// Another program's connection to the store of `folder`.
+fn stranger(folder: &Path) -> rusqlite::Connection {
+    rusqlite::Connection::open(folder.join("embergate.db")).unwrap()
+}
+
+fn impatient(folder: &Path) -> Config {
+    Config { timeout: Duration::from_millis(1), ..embedded_config(folder) }
+}
+
+#[tokio::test]
+async fn a_file_that_another_program_holds_is_said_to_be_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _state) = open(&impatient(folder.path()), folder.path()).await.unwrap();
+    let writing = stranger(folder.path());
+    writing.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.create(&collection("docs")).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Busy { path, .. } if path.contains("embergate.db")), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let making = stranger(folder.path());
+    making.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let error = open(&impatient(folder.path()), folder.path()).await.err().unwrap();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+}
+
+/// Writes to a store after `pragma`, which makes SQLite fail as it does in earnest.
+async fn failure_after(pragma: &'static str) -> StoreError {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(folder.path()).await;
+    let write = database.write(move |transaction| {
+        transaction.execute_batch(pragma)?;
+        transaction.execute("CREATE TABLE much AS SELECT randomblob(9000000)", [])?;
+        Ok(())
+    });
+    write.await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_full_disk_and_a_file_that_must_not_be_written_are_told_apart() {
+    let error = failure_after("PRAGMA max_page_count = 1").await;
+    assert!(matches!(&error, StoreError::Full { path, .. } if path.contains("embergate.db")), "{error}");
+    let error = failure_after("PRAGMA query_only = 1").await;
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
+    let io = |kind: ErrorKind| cannot_open(Path::new("/data"), kind.into());
+    assert!(matches!(io(ErrorKind::StorageFull), StoreError::Full { .. }));
+    assert!(matches!(io(ErrorKind::PermissionDenied), StoreError::ReadOnly { .. }));
+    assert!(matches!(io(ErrorKind::NotADirectory), StoreError::Open { .. }));
+}
+
+#[tokio::test]
+async fn all_records_of_one_collection_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_store, state) = opened(folder.path()).await;
+    let record = SourceRecord {
+        source: "/a".to_owned(),
+        size: 1,
+        modified: 1,
+        content: [7; 32],
+        pipeline: "p".to_owned(),
+        points: vec![id(1)],
+    };
+    state.record("docs", vec![record.clone()]).await.unwrap();
+    state.record("other", vec![record]).await.unwrap();
+    state.forget_all("docs").await.unwrap();
+    assert_eq!(state.sources("docs", "").await.unwrap(), []);
+    assert_eq!(state.sources("other", "").await.unwrap().len(), 1);
+}

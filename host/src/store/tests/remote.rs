@@ -84,5 +84,5 @@ async fn a_missing_url_and_a_missing_key_file_are_named() {
         ..remote_config(folder.path(), "http://127.0.0.1:9".into())
     };
     let error = open(&config, folder.path()).await.err().unwrap();
-    assert!(matches!(&error, StoreError::Open { path, .. } if path.ends_with("key")), "{error}");
+    assert!(matches!(&error, StoreError::KeyFile { path, .. } if path.ends_with("key")), "{error}");
 }
