@@ -161,7 +161,8 @@ fn push_words(line: &str, line_start: usize, width: usize, goes_on: bool, words:
             start += part.len();
             before = if part.ends_with(WIDE_SENTENCE_ENDS) { Break::Sentence } else { Break::None };
         }
-        before = if word.ends_with(SENTENCE_ENDS) { Break::Sentence } else { Break::Space };
+        let ends_sentence = word.ends_with(SENTENCE_ENDS) && word.contains(char::is_alphanumeric);
+        before = if ends_sentence { Break::Sentence } else { Break::Space };
     }
 }
 
@@ -206,11 +207,12 @@ fn is_rule(line: &str) -> bool {
     line.trim().chars().nth(2).is_some() && !line.contains(char::is_alphanumeric)
 }
 
-/// An item of a list, a row of a table, a heading, a quote.
+/// An item of a list, a row of a table, a heading, a quote, a comment.
 fn begins_something(line: &str) -> bool {
     let line = line.trim_start();
     let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
     line.starts_with(['#', '-', '*', '+', '|', '>'])
+        || line.starts_with("//")
         || numbered.len() < line.len() && numbered.starts_with(['.', ')'])
 }
 
@@ -294,6 +296,7 @@ mod tests {
         check("crowns", "## Fees\n\n- nine crowns\n- or ten\n", &["- nine <crowns>", "- or ten"]);
         check("fees", "## Fees\n", &["## <Fees>"]);
         check("x", "a\n---\nb", &["a", "b"]);
+        check("held", "//! Held until\n//! it is freed.", &["//! <Held> until", "//! it is freed."]);
         check("x", "```sh\nls  |\n  wc\n```\n", &["ls |", "  wc"]);
     }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use crate::model::ModelName;
-use crate::{plugin, store, upstream};
+use crate::plugin;
+use crate::store;
+use crate::upstream;
 
 /// Something that does not fit, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
