@@ -97,7 +97,6 @@ async fn a_collection_that_is_not_there_is_named_with_those_that_are() {
 }
 
 #[tokio::test]
-#[expect(clippy::approx_constant, reason = "a score to four digits")]
 async fn the_nearest_come_first_with_their_cosines_and_payloads() {
     each_store(async |store, name| {
         fill(store, name).await;
@@ -110,7 +109,6 @@ async fn the_nearest_come_first_with_their_cosines_and_payloads() {
 }
 
 #[tokio::test]
-#[expect(clippy::approx_constant, reason = "a score to four digits")]
 async fn equal_scores_come_in_the_order_of_ids() {
     each_store(async |store, name| {
         fill(store, name).await;
