@@ -3,7 +3,6 @@
 mod fusion;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -13,8 +12,6 @@ use crate::model::{Embedding, ModelName, Purpose};
 use crate::store::{Collection, Filter, Hit, Payload, Probe, Query, Store, StoreError};
 use crate::upstream::TextFault;
 
-/// How long the question's embedding may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// Candidates that each ranking puts forward: four for each chunk asked for,
 /// within these bounds.
 const CANDIDATES: std::ops::RangeInclusive<usize> = 50..=1000;
@@ -65,7 +62,7 @@ pub enum SearchError {
     #[error("{got} chunks are asked for, more than the {max} that one search gives")]
     Limit { got: usize, max: usize },
     #[error(
-        "`{model}` gives other vectors than when collection `{collection}` was indexed: index it again, or search by words only"
+        "`{model}` gives other vectors than when collection `{collection}` was indexed: delete it with `embergate collections delete {collection}` and index it again, index into another collection, or search by words only"
     )]
     SpaceChanged { collection: String, model: String },
     #[error(transparent)]
@@ -147,7 +144,7 @@ impl Searcher {
             dimensions: None,
             lane: Some(Lane::Interactive),
             prepared: false,
-            deadline: Instant::now() + TIMEOUT,
+            deadline: Instant::now() + self.embedder.timeout(),
         };
         let answer = self.embedder.embed(request).await?;
         let embedding = answer.embeddings.into_iter().next().ok_or(EmbedError::NoTexts)?;
@@ -199,7 +196,7 @@ fn words_alone(error: SearchError) -> Result<String, SearchError> {
             Ok("the model knows no word of the question: ranked by words alone".to_owned())
         }
         SearchError::SpaceChanged { collection, model } => Ok(format!(
-            "`{model}` gives other vectors than when collection `{collection}` was indexed: ranked by words alone until it is indexed again"
+            "`{model}` gives other vectors than when collection `{collection}` was indexed: ranked by words alone; delete it with `embergate collections delete {collection}` and index it again, or index into another collection"
         )),
         other => Err(other),
     }
@@ -214,7 +211,7 @@ mod tests {
         let unknown = EmbedError::Text { index: 0, fault: TextFault::NoKnownToken };
         assert!(words_alone(unknown.into()).unwrap().contains("knows no word"));
         let changed = SearchError::SpaceChanged { collection: "docs".into(), model: "m".into() };
-        assert!(words_alone(changed).unwrap().contains("`docs`"));
+        assert!(words_alone(changed).unwrap().contains("`embergate collections delete docs`"));
     }
 
     #[test]
