@@ -46,7 +46,9 @@ fn built_plugins() -> Vec<(String, PathBuf)> {
         .collect();
 
     let mut sources: Vec<PathBuf> =
-        ["wit", "plugins/build.sh", "Cargo.toml", "Cargo.lock"].map(PathBuf::from).into();
+        ["wit", "plugins/build.sh", "plugins/recursive/cut/src", "Cargo.toml", "Cargo.lock"]
+            .map(PathBuf::from)
+            .into();
     for (name, _) in &plugins {
         // Not the whole folder: golden cases are no reason to build anything.
         sources.extend(["src", "Cargo.toml"].map(|part| Path::new("plugins").join(name).join(part)));

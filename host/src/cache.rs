@@ -100,6 +100,8 @@ impl Cache {
     pub fn put(&self, key: CacheKey, entry: Entry) {
         if let Some(entries) = &self.entries {
             entries.insert(key, entry);
+            // Until its work is done the table does not count what was put last.
+            entries.run_pending_tasks();
             self.bytes.set(entries.weighted_size() as f64);
         }
     }
@@ -148,6 +150,17 @@ mod tests {
         let entries = cache.entries.as_ref().unwrap();
         entries.run_pending_tasks();
         assert!(entries.entry_count() <= 10, "{}", entries.entry_count());
+    }
+
+    #[test]
+    fn bytes_are_counted_at_once() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            cache(1 << 20).put(CacheKey::new(&Space::new(&[]), "text"), entry(1.0));
+        });
+        let metrics = recorder.handle().render();
+        let want = format!("embergate_cache_bytes {}\n", weight(&entry(1.0)));
+        assert!(metrics.contains(&want), "{metrics}");
     }
 
     #[test]

@@ -38,7 +38,7 @@ Examples:
   embergate index docs --collection docs
   embergate search \"how do I install it\" --collection docs
   embergate serve
-  embergate config show > embergate.toml";
+  embergate config show > new.toml";
 
 /// Embeddings gateway in front of Ollama and any server that speaks an embeddings API.
 #[derive(Debug, Parser)]

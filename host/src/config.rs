@@ -112,8 +112,12 @@ impl Config {
         show::toml(self)
     }
 
-    /// Adds the embedded model where no model is configured.
+    /// Adds the embedded model where no model is configured, and to the limits
+    /// of each plugin those of all.
     fn complete(&mut self) {
+        for limits in self.plugin.iter_mut().flat_map(|plugin| &mut plugin.limits) {
+            *limits = limits.over(&self.plugins.limits).into();
+        }
         if self.models.is_empty() {
             crate::embed::add_embedded(&mut self.models, &mut self.upstreams);
         }

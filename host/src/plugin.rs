@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use crate::document::source_map::Patch;
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::tokenizer::Tokenizer;
-use crate::units::ByteSize;
 
 mod bindings;
 mod call;
@@ -26,11 +25,14 @@ mod contract;
 mod engine;
 mod imports;
 mod instance;
+mod limits;
 mod load;
 mod offsets;
 pub mod segment;
 mod settings;
 mod state;
+
+pub use limits::{Limits, OwnLimits};
 
 /// The `[plugins]` table: where plugins are, and the limits of those that set none.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -46,50 +48,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { dir: "plugins".into(), cache_dir: None, limits: Limits::default() }
-    }
-}
-
-/// What a call may use. In `[plugins.limits]` for all, in `[plugin.limits]` for one.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Time for a call on texts of up to 64 KiB together.
-    #[serde(with = "humantime_serde")]
-    pub time: Duration,
-    /// More time for each further MiB.
-    #[serde(with = "humantime_serde")]
-    pub time_per_mib: Duration,
-    pub memory: ByteSize,
-    /// Bytes that one call may answer with.
-    pub output: ByteSize,
-    pub table_elements: u32,
-    /// Handles that a guest may hold.
-    pub handles: u32,
-    /// Lines that one call may write to the log.
-    pub log_lines: u32,
-    /// Instances of one plugin, at most.
-    pub instances: usize,
-    /// Calls after which an instance is retired.
-    pub uses: u32,
-    /// How long a call waits for an instance, and one on more than 64 KiB for its turn.
-    #[serde(with = "humantime_serde")]
-    pub wait: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            time: Duration::from_secs(1),
-            time_per_mib: Duration::from_secs(2),
-            memory: ByteSize::mib(256),
-            output: ByteSize::mib(64),
-            table_elements: 100_000,
-            handles: 1_000,
-            log_lines: 64,
-            instances: 8,
-            uses: 10_000,
-            wait: Duration::from_secs(30),
-        }
     }
 }
 
@@ -111,7 +69,7 @@ pub struct PluginConfig {
     #[serde(default)]
     pub sha256: Option<String>,
     #[serde(default)]
-    pub limits: Option<Limits>,
+    pub limits: Option<OwnLimits>,
 }
 
 /// What a call is about; the same for all its documents.
@@ -276,15 +234,5 @@ impl Plugin {
     /// Changes when the component, its configuration or its grants change: 32 hexadecimal digits.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
-    }
-}
-
-impl Limits {
-    /// Time for a call on `n_bytes` of text.
-    fn time_for(&self, n_bytes: usize) -> Duration {
-        let more = n_bytes.saturating_sub(imports::SLICE_BYTES) as f64 / f64::from(1 << 20);
-        self.time.saturating_add(
-            Duration::try_from_secs_f64(self.time_per_mib.as_secs_f64() * more).unwrap_or(Duration::MAX),
-        )
     }
 }

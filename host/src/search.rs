@@ -4,7 +4,6 @@ mod candidates;
 mod fusion;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -14,9 +13,6 @@ use crate::embed::{EmbedError, EmbedRequest, Embedder, Lane};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::store::{Collection, Filter, Payload, Probe, Store, StoreError};
 use crate::upstream::TextFault;
-
-/// How long the question's embedding may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ranking {
@@ -66,7 +62,7 @@ pub enum SearchError {
     #[error("{got} chunks are asked for, more than the {max} that one search gives")]
     Limit { got: usize, max: usize },
     #[error(
-        "`{model}` gives other vectors than when collection `{collection}` was indexed: index it again, or search by words only"
+        "`{model}` gives other vectors than when collection `{collection}` was indexed: delete it with `embergate collections delete {collection}` and index it again, index into another collection, or search by words only"
     )]
     SpaceChanged { collection: String, model: String },
     #[error(transparent)]
@@ -146,7 +142,7 @@ impl Searcher {
             dimensions: None,
             lane: Some(Lane::Interactive),
             prepared: false,
-            deadline: Instant::now() + TIMEOUT,
+            deadline: Instant::now() + self.embedder.timeout(),
         };
         let answer = self.embedder.embed(request).await?;
         let embedding = answer.embeddings.into_iter().next().ok_or(EmbedError::NoTexts)?;
@@ -170,7 +166,7 @@ fn words_alone(error: SearchError) -> Result<String, SearchError> {
             Ok("the model knows no word of the question: ranked by words alone".to_owned())
         }
         SearchError::SpaceChanged { collection, model } => Ok(format!(
-            "`{model}` gives other vectors than when collection `{collection}` was indexed: ranked by words alone until it is indexed again"
+            "`{model}` gives other vectors than when collection `{collection}` was indexed: ranked by words alone; delete it with `embergate collections delete {collection}` and index it again, or index into another collection"
         )),
         other => Err(other),
     }
@@ -185,7 +181,7 @@ mod tests {
         let unknown = EmbedError::Text { index: 0, fault: TextFault::NoKnownToken };
         assert!(words_alone(unknown.into()).unwrap().contains("knows no word"));
         let changed = SearchError::SpaceChanged { collection: "docs".into(), model: "m".into() };
-        assert!(words_alone(changed).unwrap().contains("`docs`"));
+        assert!(words_alone(changed).unwrap().contains("`embergate collections delete docs`"));
     }
 
     #[test]

@@ -343,7 +343,7 @@ pub enum StoreError {
     #[error("there is no collection `{name}`; there are: {known}")]
     NoCollection { name: String, known: String },
     #[error(
-        "collection `{name}` has {property} `{have}`, not `{want}`: index into another collection, or delete this one with `embergate collections delete {name}`"
+        "collection `{name}` has {property} `{have}`, not `{want}`: delete it with `embergate collections delete {name}` and index it again, or index into another collection"
     )]
     Mismatch { name: String, property: &'static str, have: String, want: String },
     #[error(

@@ -2,12 +2,12 @@
 //! names given twice, keys that belong together, limits that let nothing through.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Config;
 use crate::model::ModelName;
-use crate::plugin;
-use crate::store;
-use crate::upstream;
+use crate::units::ByteSize;
+use crate::{plugin, store, upstream};
 
 /// Something that does not fit, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,25 +71,28 @@ impl Faults {
         for (path, value) in bounds {
             self.bound(path, path, value);
         }
-        self.plugin_limits("plugins.limits", "plugins.limits", &plugins.limits);
+        self.plugin_limits("plugins.limits", "plugins.limits", &plugins.limits.clone().into());
         if server.listen == config.admin.listen && server.listen.port() != 0 {
             let message = format!("[server] and [admin] both listen on `{}`", server.listen);
             self.add("admin.listen", message, "give one of them another port");
         }
     }
 
-    fn plugin_limits(&mut self, path: &str, shown: &str, limits: &plugin::Limits) {
+    fn plugin_limits(&mut self, path: &str, shown: &str, limits: &plugin::OwnLimits) {
+        let nanos = |time: Duration| time.as_nanos() as u64;
         for (key, value) in [
-            ("time", limits.time.as_nanos() as u64),
-            ("memory", limits.memory.as_u64()),
-            ("output", limits.output.as_u64()),
-            ("table_elements", limits.table_elements.into()),
-            ("handles", limits.handles.into()),
-            ("instances", limits.instances as u64),
-            ("uses", limits.uses.into()),
-            ("wait", limits.wait.as_nanos() as u64),
+            ("time", limits.time.map(nanos)),
+            ("memory", limits.memory.map(ByteSize::as_u64)),
+            ("output", limits.output.map(ByteSize::as_u64)),
+            ("table_elements", limits.table_elements.map(u64::from)),
+            ("handles", limits.handles.map(u64::from)),
+            ("instances", limits.instances.map(|instances| instances as u64)),
+            ("uses", limits.uses.map(u64::from)),
+            ("wait", limits.wait.map(nanos)),
         ] {
-            self.bound(&format!("{path}.{key}"), &format!("{shown}.{key}"), value);
+            if let Some(value) = value {
+                self.bound(&format!("{path}.{key}"), &format!("{shown}.{key}"), value);
+            }
         }
     }
 

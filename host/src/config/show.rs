@@ -81,6 +81,8 @@ fn is_section(path: &str) -> bool {
 
 /// The names of `table`, as the example orders them; what it does not have comes last.
 fn names_in_order(table: &Table, path: &str) -> Vec<String> {
+    // A plugin's own limits stand as those of all plugins do.
+    let path = if path == "plugin.limits" { "plugins.limits" } else { path };
     let known: Vec<&str> = keys::within(path).map(|(name, _)| name).collect();
     let mut names: Vec<String> = table.keys().cloned().collect();
     names.sort_by_key(|name| known.iter().position(|known| known == name).unwrap_or(known.len()));
@@ -111,6 +113,17 @@ mod tests {
         check_round_trip(
             "[[upstream]]\nname = \"a\"\nkind = \"embedded\"\n[[model]]\nname = \"m\"\nupstreams = [\"a\"]\n[model.prompts]\nquery = \"Instruct: x\\nQuery:\"",
         );
+    }
+
+    #[test]
+    fn the_limits_of_a_plugin_are_shown_with_those_of_all() {
+        let text =
+            "[plugins.limits]\nmemory = \"1MiB\"\n[[plugin]]\nname = \"p\"\n[plugin.limits]\ntime = \"7s\"";
+        let shown = read(text.as_bytes()).unwrap().to_toml();
+        let (_, limits) = shown.split_once("[plugin.limits]\n").unwrap();
+        let keys = ["time = \"7s\"", "time_per_mib = \"2s\"", "memory = \"1MiB\""];
+        let places = keys.map(|key| limits.find(key));
+        assert!(places.is_sorted() && places[0].is_some(), "{limits}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) struct Runtime {
 
 impl Runtime {
     /// Makes room for `instances` instances within the largest of `limits`.
-    pub(super) fn new(instances: usize, limits: &[&Limits]) -> wasmtime::Result<Arc<Self>> {
+    pub(super) fn new(instances: usize, limits: &[Limits]) -> wasmtime::Result<Arc<Self>> {
         let engine = engine(instances, limits)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -63,7 +63,7 @@ impl Runtime {
     }
 }
 
-fn engine(instances: usize, limits: &[&Limits]) -> wasmtime::Result<Engine> {
+fn engine(instances: usize, limits: &[Limits]) -> wasmtime::Result<Engine> {
     let mut config = wasmtime::Config::new();
     config
         .concurrency_support(false)
@@ -91,7 +91,7 @@ fn engine(instances: usize, limits: &[&Limits]) -> wasmtime::Result<Engine> {
 
 /// Twice the slots that live instances take, because a retired one leaves its
 /// slots a moment after its successor needs them.
-fn pool(instances: usize, limits: &[&Limits]) -> PoolingAllocationConfig {
+fn pool(instances: usize, limits: &[Limits]) -> PoolingAllocationConfig {
     let slots = u32::try_from(instances.max(1) * 2).unwrap_or(u32::MAX).min(1_000);
     let memory = limits.iter().map(|limits| limits.memory.as_u64()).max().unwrap_or(0);
     let elements = limits.iter().map(|limits| limits.table_elements).max().unwrap_or(0);

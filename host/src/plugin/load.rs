@@ -74,7 +74,7 @@ async fn load_all(config: &Config, found: Vec<Found>) -> Result<BTreeMap<String,
     let compiled = Arc::new(Compiled::open(config.cache_dir.as_deref()));
     let mut plugins = BTreeMap::new();
     for found in found {
-        let limits = found.limits(config).clone();
+        let limits = found.limits(config);
         let name = found.name.clone();
         let source_name = found.source.to_string();
         let plugin = load_one(&runtime, &compiled, found, limits)
@@ -165,7 +165,7 @@ fn find(config: &Config, tables: &[PluginConfig]) -> Result<Vec<Found>, PluginEr
                 plugin: table.name.clone(),
                 source_name: config.dir.display().to_string(),
                 reason: format!(
-                    "there is no `{0}.wasm` in that folder and no bundled plugin `{0}`; there are: {known}: set `file` in its [[plugin]] table, or drop the table",
+                    "there is no `{0}.wasm` in that folder and no bundled plugin `{0}`; there are: {known}; set `file` in its [[plugin]] table, or drop the table",
                     table.name
                 ),
             });
@@ -219,8 +219,9 @@ fn scan(dir: &Path) -> Result<Vec<(String, Source)>, PluginError> {
 }
 
 impl Found {
-    fn limits<'l>(&'l self, config: &'l Config) -> &'l Limits {
-        self.table.as_ref().and_then(|table| table.limits.as_ref()).unwrap_or(&config.limits)
+    fn limits(&self, config: &Config) -> Limits {
+        let own = self.table.as_ref().and_then(|table| table.limits.as_ref());
+        own.map_or_else(|| config.limits.clone(), |own| own.over(&config.limits))
     }
 }
 

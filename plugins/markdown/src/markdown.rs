@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use embergate_cut::settings::{self, DEFAULT_TOKENS, Value};
+use embergate_cut::settings::{self, NO_LIMIT, Value};
 use embergate_cut::{Job, Source, Span, Structure, Text};
 
 use crate::blocks::{Blocks, Kind, parse};
@@ -20,7 +20,7 @@ const TOO_LONG: &str = "this character alone takes more tokens than a chunk may 
 /// What `start` was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Tokens in a chunk with its prefix, at most; less where the model takes less.
+    /// Tokens in a chunk with its prefix, at most; less where the collection or the model wants less.
     pub max_tokens: u32,
     /// Whether the heading path, and the head of a table that is cut, are embedded before a chunk.
     pub prefix: bool,
@@ -28,7 +28,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_tokens: DEFAULT_TOKENS, prefix: true }
+        Self { max_tokens: NO_LIMIT, prefix: true }
     }
 }
 

@@ -224,11 +224,18 @@ fn work_grows_with_the_document_and_no_faster() {
     for n_sections in [64, 512] {
         let text = (0..n_sections).fold("# Guide\n\n".to_owned(), |text, n| text + &section(n));
         let host = Host::new(&text, Tokens::Words);
-        split(&text, &host, Config::default(), 2048, None).unwrap();
+        split(&text, &host, config(400), 2048, None).unwrap();
         let times = host.n_tokenized.get() as f64 / text.len() as f64;
         assert!(times < 2.3, "{} bytes were tokenized {times:.3} times", text.len());
         assert!(host.n_segmented.get() <= 3 * text.len());
     }
+}
+
+#[test]
+fn without_a_limit_of_its_own_the_callers_counts() {
+    let text = "word ".repeat(700);
+    let answer = split(&text, &Host::new(&text, Tokens::Words), Config::default(), 800, None).unwrap();
+    assert_eq!(answer.chunks.len(), 1);
 }
 
 /// The chunks of `text` at `limit`, each as its prefix, a bar, and its text.

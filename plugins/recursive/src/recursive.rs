@@ -1,6 +1,6 @@
 //! The chunker without its WebAssembly side: configuration, and one document's chunks.
 
-use embergate_cut::settings::{self, DEFAULT_TOKENS, Value};
+use embergate_cut::settings::{self, NO_LIMIT, Value};
 use embergate_cut::{Cuts, Job, Source, Span, Structure, Text, overlap};
 
 /// Why a character is in no chunk.
@@ -12,7 +12,7 @@ const MOST_OVERLAP: f64 = 0.2;
 /// What `start` was given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Config {
-    /// Tokens in a chunk, at most; less where the model takes less.
+    /// Tokens in a chunk, at most; less where the collection or the model wants less.
     pub max_tokens: u32,
     /// The share of a chunk that may repeat whole sentences of the one before it.
     pub overlap: f64,
@@ -20,7 +20,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_tokens: DEFAULT_TOKENS, overlap: 0.0 }
+        Self { max_tokens: NO_LIMIT, overlap: 0.0 }
     }
 }
 

@@ -194,7 +194,7 @@ fn a_small_document_is_tokenized_once_and_a_large_one_little_more_than_twice() {
         [(prose(1), 1.0), (prose(7 * 64), 2.05), (prose(7 * 256), 2.05), ("a ".repeat(1 << 17), 2.05)]
     {
         let host = Host::new(&text, Tokens::Words);
-        split(&text, &host, Config::default(), 2048, None).unwrap();
+        split(&text, &host, config(400), 2048, None).unwrap();
         let times = host.n_tokenized.get() as f64 / text.len() as f64;
         assert!(times <= most, "{} bytes were tokenized {times:.3} times", text.len());
         assert!(host.n_segmented.get() <= 3 * text.len());
@@ -205,7 +205,7 @@ fn a_small_document_is_tokenized_once_and_a_large_one_little_more_than_twice() {
 fn paragraphs_that_fit_need_no_segments() {
     let text = "A short paragraph about nothing much at all.\n\n".repeat(2000);
     let host = Host::new(&text, Tokens::Words);
-    split(&text, &host, Config::default(), 2048, None).unwrap();
+    split(&text, &host, config(400), 2048, None).unwrap();
     assert_eq!(host.n_segmented.get(), 0);
 }
 
@@ -213,7 +213,7 @@ fn paragraphs_that_fit_need_no_segments() {
 fn no_tail_is_left_over() {
     for n_words in 400..520 {
         let text = "word ".repeat(n_words);
-        let cuts = check(&text, Tokens::Words, Config::default());
+        let cuts = check(&text, Tokens::Words, config(400));
         let last = cuts.spans.last().unwrap().of(&text);
         assert!(last.split(' ').count() >= 95, "{n_words} words end in a tail of {last:?}");
     }
@@ -225,6 +225,14 @@ fn the_models_limit_is_kept_where_it_is_the_smaller() {
     let cuts = split(&text, &Host::new(&text, Tokens::Words), Config::default(), 10, None).unwrap();
     assert!(cuts.spans.iter().all(|span| span.of(&text).split(' ').count() <= 10));
     assert!(split(&text, &Host::new(&text, Tokens::Words), Config::default(), 0, None).is_err());
+}
+
+#[test]
+fn without_a_limit_of_its_own_the_callers_counts() {
+    let text = "word ".repeat(900);
+    let cuts = split(&text, &Host::new(&text, Tokens::Words), Config::default(), 800, None).unwrap();
+    let longest = cuts.spans.iter().map(|span| span.of(&text).split(' ').count()).max().unwrap();
+    assert!((401..=800).contains(&longest), "{longest} words");
 }
 
 #[track_caller]

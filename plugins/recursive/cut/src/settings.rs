@@ -24,8 +24,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// Tokens in a chunk where nothing else is configured.
-pub const DEFAULT_TOKENS: u32 = 400;
+/// A limit that leaves the tokens of a chunk to the caller, who always has one.
+pub const NO_LIMIT: u32 = u32::MAX;
 
 /// `value` as a number of tokens for a chunk.
 ///
