@@ -1,23 +1,22 @@
 //! A question → chunks, ranked by vectors and words together.
 
+mod candidates;
 mod fusion;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::analyzer::Analyzer;
 use crate::embed::{EmbedError, EmbedRequest, Embedder, Lane};
 use crate::model::{Embedding, ModelName, Purpose};
-use crate::store::{Collection, Filter, Hit, Payload, Probe, Query, Store, StoreError};
+use crate::store::{Collection, Filter, Payload, Probe, Store, StoreError};
 use crate::upstream::TextFault;
 
 /// How long the question's embedding may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Candidates that each ranking puts forward: four for each chunk asked for,
-/// within these bounds.
-const CANDIDATES: std::ops::RangeInclusive<usize> = 50..=1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ranking {
@@ -46,14 +45,16 @@ pub struct SearchAnswer {
     pub notices: Vec<String>,
 }
 
-/// A chunk that was found, with what it scored in each ranking that saw it.
+/// A chunk that was found, with what it scored in each ranking.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    pub id: uuid::Uuid,
+    pub id: Uuid,
     /// What the order is by: from 0 to 1 where two rankings were fused, else
     /// that of the one ranking.
     pub score: f32,
+    /// None where the question has no vector, or was not ranked by it.
     pub dense: Option<f32>,
+    /// None where the chunk has no word of the question, or was not ranked by words.
     pub sparse: Option<f32>,
     pub payload: Payload,
 }
@@ -90,7 +91,7 @@ impl Searcher {
     /// # Errors
     /// A dense search fails where a hybrid one goes by words alone.
     pub async fn search(&self, request: SearchRequest) -> Result<SearchAnswer, SearchError> {
-        let max = *CANDIDATES.end();
+        let max = *candidates::BOUNDS.end();
         if request.question.trim().is_empty() {
             return Err(SearchError::EmptyQuestion);
         }
@@ -110,10 +111,8 @@ impl Searcher {
                 }
             },
         };
-        let (dense, sparse) = tokio::try_join!(
-            self.by_vector(&request, embedding),
-            self.by_words(&request, collection.language.as_deref()),
-        )?;
+        let (by_vector, by_words) = (embedding.map(Probe::Dense), words(&request, &collection));
+        let (dense, sparse) = candidates::of(self.store.as_ref(), &request, by_vector, by_words).await?;
         let found = fusion::fuse(dense, sparse, request.limit);
         Ok(SearchAnswer { found, language: collection.language, notices })
     }
@@ -153,43 +152,15 @@ impl Searcher {
         let embedding = answer.embeddings.into_iter().next().ok_or(EmbedError::NoTexts)?;
         if embedding.dimensions() == collection.dimensions { Ok(embedding) } else { Err(changed()) }
     }
+}
 
-    /// Nothing where there is no vector.
-    async fn by_vector(
-        &self,
-        request: &SearchRequest,
-        embedding: Option<Embedding>,
-    ) -> Result<Vec<Hit>, StoreError> {
-        match embedding {
-            None => Ok(Vec::new()),
-            Some(embedding) => self.candidates(request, Probe::Dense(embedding)).await,
-        }
+/// None where words are not asked for, or the question has none that count.
+fn words(request: &SearchRequest, collection: &Collection) -> Option<Probe> {
+    if request.ranking == Ranking::Dense {
+        return None;
     }
-
-    /// Nothing where words are not asked for, or the question has none that count.
-    async fn by_words(
-        &self,
-        request: &SearchRequest,
-        language: Option<&str>,
-    ) -> Result<Vec<Hit>, StoreError> {
-        if request.ranking == Ranking::Dense {
-            return Ok(Vec::new());
-        }
-        let vector = Analyzer::new(language).query(&request.question);
-        if vector.terms.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.candidates(request, Probe::Sparse(vector)).await
-    }
-
-    async fn candidates(&self, request: &SearchRequest, probe: Probe) -> Result<Vec<Hit>, StoreError> {
-        let limit = match request.ranking {
-            Ranking::Hybrid => (4 * request.limit).clamp(*CANDIDATES.start(), *CANDIDATES.end()),
-            Ranking::Dense | Ranking::Sparse => request.limit,
-        };
-        let query = Query { probe, filter: request.filter.clone(), limit };
-        self.store.query(&request.collection, query).await
-    }
+    let vector = Analyzer::new(collection.language.as_deref()).query(&request.question);
+    (!vector.terms.is_empty()).then_some(Probe::Sparse(vector))
 }
 
 /// Says why a hybrid search goes by words alone; hands back what is no reason for it.

@@ -128,6 +128,8 @@ pub enum Filter {
         at_least: Option<f64>,
         at_most: Option<f64>,
     },
+    /// The points of these ids, as far as they are there.
+    Ids(Vec<Uuid>),
     And(Vec<Self>),
     Or(Vec<Self>),
     Not(Box<Self>),

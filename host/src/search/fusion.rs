@@ -4,8 +4,12 @@
 //! ranking that is sure from one that guesses. Cosines are scaled from the least
 //! to the greatest of the candidates, since a model's cosines all lie close
 //! together; scores by words, whose zero means something, by their greatest.
-//! A candidate's score is the mean of both parts, from 0 to 1; one that a ranking
-//! did not see gets nothing from it.
+//! A candidate's score is the mean of both parts, from 0 to 1.
+//!
+//! The candidates are those that either ranking puts forward, each with what it
+//! scores in both. With the cosines of its own candidates alone a model that knows
+//! little of a language would spread their small differences over the whole
+//! scale, and whatever it did not put forward would lose half of its score.
 
 use std::collections::HashMap;
 
@@ -16,7 +20,8 @@ use crate::store::Hit;
 
 /// The best `limit` of both rankings; equal scores in the order of ids.
 ///
-/// Where one ranking is empty, scores are those of the other as they are.
+/// A candidate that has no score in a ranking gets nothing from it. Where one
+/// ranking is empty, scores are those of the other as they are.
 pub(super) fn fuse(dense: Vec<Hit>, sparse: Vec<Hit>, limit: usize) -> Vec<Found> {
     let is_fused = !dense.is_empty() && !sparse.is_empty();
     let lowest = dense.iter().map(|hit| hit.score).fold(f32::INFINITY, f32::min);
@@ -73,8 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_that_one_ranking_did_not_see_gets_nothing_from_it() {
-        check(&[(1, 0.9), (2, 0.1)], &[(3, 4.0)], &[(1, 0.5), (3, 0.5), (2, 0.0)]);
+    fn a_chunk_without_a_word_of_the_question_gets_nothing_for_words() {
+        check(&[(1, 0.9), (2, 0.1), (3, 0.1)], &[(3, 4.0)], &[(1, 0.5), (3, 0.5), (2, 0.0)]);
+    }
+
+    #[test]
+    fn the_cosine_of_what_words_alone_put_forward_counts_and_sets_the_scale() {
+        check(&[(1, 0.5), (2, 0.4), (3, 0.1)], &[(2, 8.0), (3, 8.0)], &[(2, 0.875), (1, 0.5), (3, 0.5)]);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn depth(filter: &Filter, limit: usize) -> usize {
         return 1;
     }
     let inner = match filter {
-        Filter::Equals(..) | Filter::AnyOf(..) | Filter::Range { .. } => 0,
+        Filter::Equals(..) | Filter::AnyOf(..) | Filter::Range { .. } | Filter::Ids(_) => 0,
         Filter::And(parts) | Filter::Or(parts) => {
             parts.iter().map(|part| depth(part, limit - 1)).max().unwrap_or(0)
         }

@@ -253,6 +253,7 @@ fn condition(wanted: &Filter) -> Result<Condition, StoreError> {
         Filter::AnyOf(_, values) if values.is_empty() => nothing(),
         Filter::AnyOf(key, values) => any_of(key, values)?,
         Filter::Range { key, at_least, at_most } => range(key, *at_least, *at_most)?,
+        Filter::Ids(ids) => HasIdCondition { has_id: ids.iter().map(point_id).collect() }.into(),
         Filter::And(parts) => Wanted::must(conditions(parts)?).into(),
         Filter::Or(parts) if parts.is_empty() => nothing(),
         Filter::Or(parts) => Wanted::should(conditions(parts)?).into(),

@@ -36,15 +36,15 @@ fn by_cosine(
 ) -> Result<Vec<Scored>, StoreError> {
     let (arch, question) = (Arch::new(), normalised(question.values()));
     let (first, last) = points::range(collection);
-    let mut values: Vec<Value> = vec![first.into(), last.into()];
+    let mut values: Vec<Value> = vec![collection.into(), first.into(), last.into()];
     let from = match filter {
-        None => "FROM vectors WHERE point BETWEEN ? AND ?".to_owned(),
+        None => "FROM vectors WHERE point BETWEEN ?2 AND ?3".to_owned(),
         Some(filter) => {
             let condition = sql::compile(Some(filter))?;
             values.extend(condition.values);
             format!(
                 "FROM points JOIN vectors ON vectors.point = points.number
-                 WHERE points.number BETWEEN ? AND ? AND {}",
+                 WHERE points.number BETWEEN ?2 AND ?3 AND {}",
                 condition.sql
             )
         }

@@ -1,11 +1,13 @@
 //! Filters as SQL over the table `points`, with their values beside it.
 
 use rusqlite::types::Value;
+use uuid::Uuid;
 
 use crate::store::filter::{Key, check_depth, no_range, number};
 use crate::store::{Filter, StoreError};
 
-/// A condition and its values, in the order of its question marks.
+/// A condition and its values, in the order of its question marks. The first
+/// value of the statement around it, `?1`, is the collection's number.
 pub(super) struct Condition {
     pub sql: String,
     pub values: Vec<Value>,
@@ -30,6 +32,10 @@ impl Condition {
             Filter::Equals(key, value) => self.any_of(key, std::slice::from_ref(value)),
             Filter::AnyOf(key, values) => self.any_of(key, values),
             Filter::Range { key, at_least, at_most } => self.range(key, *at_least, *at_most),
+            Filter::Ids(ids) => {
+                self.ids(ids);
+                Ok(())
+            }
             Filter::And(parts) => self.join(parts, " AND ", "1"),
             Filter::Or(parts) => self.join(parts, " OR ", "0"),
             Filter::Not(part) => {
@@ -79,6 +85,16 @@ impl Condition {
         };
         self.values.push(values.to_string().into());
         Ok(())
+    }
+
+    /// By number, so that the index over ids is looked into once for each of them.
+    fn ids(&mut self, ids: &[Uuid]) {
+        self.sql.push_str(
+            "(points.number IN (SELECT number FROM points
+                 WHERE collection = ?1 AND id IN (SELECT unhex(value) FROM json_each(?))))",
+        );
+        let ids: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
+        self.values.push(serde_json::json!(ids).to_string().into());
     }
 
     fn range(&mut self, key: &str, at_least: Option<f64>, at_most: Option<f64>) -> Result<(), StoreError> {

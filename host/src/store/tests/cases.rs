@@ -152,6 +152,10 @@ async fn filters_choose_the_same_points_for_every_use() {
         (Filter::Or(vec![equals("source", "/b.md"), equals("ordinal", "2")]), &[3, 4]),
         (Filter::And(vec![]), &[1, 2, 3, 4]),
         (Filter::Or(vec![]), &[]),
+        (Filter::Ids(vec![id(4), id(2), id(99)]), &[2, 4]),
+        (Filter::Ids(vec![]), &[]),
+        (Filter::And(vec![equals("source", "/a.md"), Filter::Ids(vec![id(3), id(4)])]), &[3]),
+        (Filter::Not(Box::new(Filter::Ids(vec![id(1)]))), &[2, 3, 4]),
     ];
     each_store(async |store, name| {
         fill(store, name).await;
@@ -166,6 +170,10 @@ async fn filters_choose_the_same_points_for_every_use() {
                 "{filter:?}"
             );
         }
+        let both = Filter::Ids(vec![id(3), id(4)]);
+        let words = ask(store, name, sparse(&[2]), Some(both.clone()), 9).await;
+        assert_eq!(words, [(3, 0.3567)], "one without a word in common has no score");
+        assert_eq!(ask(store, name, dense([0.0, 1.0, 0.0]), Some(both), 9).await, [(3, 1.0), (4, 0.0)]);
         let words = ask(store, name, sparse(&[2]), Some(equals("ordinal", "2")), 9).await;
         assert_eq!(words, [(3, 0.3567)], "rarity counts all points, whatever the filter");
     })
@@ -252,6 +260,9 @@ async fn collections_do_not_see_one_another() {
         store.upsert(&other, vec![point(1, [0.0, 1.0, 0.0], &[1], "/b.md", 0)]).await.unwrap();
         assert_eq!(ask(store, &other, dense([1.0, 0.0, 0.0]), None, 9).await, [(1, 0.0)]);
         assert_eq!(ask(store, &other, sparse(&[2]), None, 9).await, []);
+        let ids = Filter::Ids(vec![id(1), id(2)]);
+        assert_eq!(store.count(&other, Some(ids.clone())).await.unwrap(), 1);
+        assert_eq!(ask(store, &other, dense([1.0, 0.0, 0.0]), Some(ids), 9).await, [(1, 0.0)]);
         store.delete(&other, Selection::Ids(vec![id(1)])).await.unwrap();
         assert_eq!(store.count(name, None).await.unwrap(), 4);
     })
