@@ -104,7 +104,7 @@ impl Peer {
     fn transport(&self, error: reqwest::Error, within: Duration) -> UpstreamError {
         let upstream = self.name.clone();
         if error.is_connect() {
-            let source = error.without_url();
+            let source = innermost(&error).to_string().into();
             return UpstreamError::Connect { upstream, url: self.url.clone(), source };
         }
         if error.is_timeout() {
@@ -240,6 +240,11 @@ fn start_of(body: &[u8]) -> String {
         "" => "an empty body".to_owned(),
         text => text.to_owned(),
     }
+}
+
+/// What went wrong, without the layers that only say that something did.
+fn innermost<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
 }
 
 fn redirect(response: &Response) -> String {
