@@ -298,6 +298,19 @@ mod tests {
         assert_eq!(class_of(StatusCode::from_u16(status).unwrap(), &message), want, "{message}");
     }
 
+    #[tokio::test]
+    async fn a_failed_connection_has_one_cause() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let config: Config =
+            toml::from_str(&format!("name = \"gone\"\nkind = \"ollama\"\nurl = \"{url}\"")).unwrap();
+        let peer = Peer::new(&config).unwrap();
+        let Err(error) = peer.ask(peer.get("/"), 0).await else { panic!("somebody answers at {url}") };
+        let cause = std::error::Error::source(&error).unwrap();
+        assert!(cause.to_string().contains("refused") && cause.source().is_none(), "{cause}");
+    }
+
     #[test]
     fn a_missing_model_is_told_from_a_missing_path() {
         check(404, r#"{"error":"model \"x\" not found, try pulling it first"}"#, Class::NoModel);
