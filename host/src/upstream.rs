@@ -123,7 +123,7 @@ pub enum UpstreamError {
         upstream: String,
         url: String,
         #[source]
-        source: reqwest::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("upstream `{upstream}` did not answer within {within:?}")]
     Timeout { upstream: String, within: Duration },

@@ -61,7 +61,7 @@ fn a_file_over_the_limit_is_left_out_unread() {
     let desk = desk();
     let path = desk.write("docs/huge.txt", "");
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(200 << 20).unwrap();
-    let reason = "it has 200MiB, more than the 64MiB of `index.max_file`";
+    let reason = "it has 209715200 bytes, more than the 67108864 of `index.max_file`";
     assert_eq!(outcomes(&desk), [("huge.txt".into(), "skipped".into(), reason.into())]);
 }
 

@@ -145,7 +145,7 @@ async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
     let want = [
         ("empty.txt", Outcome::Indexed { n_chunks: 0, n_embedded: 0 }),
         ("good.txt", Outcome::Indexed { n_chunks: 1, n_embedded: 1 }),
-        ("large.txt", skipped("it has 65MiB, more than the 64MiB of `index.max_file`")),
+        ("large.txt", skipped("it has 68157440 bytes, more than the 67108864 of `index.max_file`")),
         ("latin.txt", skipped("it is not UTF-8: there is a byte 0xE9 at offset 3; save it as UTF-8")),
         ("picture.png", skipped("it is not text: there is a zero byte at offset 4")),
         ("s.sock", skipped("it is a socket, not a file")),

@@ -302,7 +302,7 @@ async fn a_start_that_wants_documents_is_told_that_there_are_none() {
 #[tokio::test]
 async fn a_refused_configuration_is_a_reason_not_to_load() {
     let bytes = std::fs::read(built()).unwrap();
-    let want = "it refuses its configuration: invalid configuration: no such thing";
+    let want = "it refuses its configuration: no such thing";
     check_load(&bytes, table("start = 'refuse'"), want).await;
 }
 

@@ -104,14 +104,14 @@ impl Index {
 
     fn differs(&self, keeper: &str, what: &str, want: Option<&str>, have: Option<&str>) -> Result<(), Usage> {
         let Some(want) = want.filter(|want| Some(*want) != have) else { return Ok(()) };
-        let have = have.map_or("none".into(), |have| format!("`{have}`"));
-        Err(Usage {
-            message: format!(
-                "collection `{}` has the {what} {have} by {keeper}, not `{want}`",
-                self.collection
-            ),
-            remedy: format!("leave out --{what}, or index into another collection"),
-        })
+        let name = &self.collection;
+        let message = match have {
+            Some(have) => format!("collection `{name}` has the {what} `{have}` in {keeper}, not `{want}`"),
+            None => {
+                format!("collection `{name}` has no {what} in {keeper}, so `--{what} {want}` does not fit")
+            }
+        };
+        Err(Usage { message, remedy: format!("leave out --{what}, or index into another collection") })
     }
 }
 

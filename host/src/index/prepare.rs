@@ -130,8 +130,7 @@ async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
     match read.await {
         Ok(Ok(contents)) => Ok(contents),
         Ok(Err(ReadError::TooLarge(size))) => {
-            let (size, max_file) = (ByteSize(size), ByteSize(max_file));
-            Err(Refusal::Skip(format!("it has {size}, more than the {max_file} of `index.max_file`")))
+            Err(Refusal::Skip(format!("it has {size} bytes, more than the {max_file} of `index.max_file`")))
         }
         Ok(Err(ReadError::Changing)) => Err(Refusal::Fail("it changed each time it was read".to_owned())),
         Ok(Err(ReadError::Io(cause))) => Err(Refusal::Fail(format!("cannot read it: {cause}"))),

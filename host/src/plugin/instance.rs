@@ -97,7 +97,10 @@ impl Instances {
             idle: Mutex::default(),
         };
         let (instance, info) = instances.start().await.map_err(|error| match error {
-            StartError::Refused(message) => format!("it refuses its configuration: {message}"),
+            StartError::Refused(types::Error::InvalidConfig(why)) => {
+                format!("it refuses its configuration: {why}")
+            }
+            StartError::Refused(error) => format!("it refuses to start: {}", message(error)),
             StartError::Failed { reason, output } => format!("it fails to start: {reason}{output}"),
         })?;
         instances.version.clone_from(&info.version);
@@ -151,7 +154,7 @@ impl Instances {
                 Some(limit) => limit.clone(),
                 None => reason(&error),
             })),
-            Ok(Ok(Err(refused))) => Err(StartError::Refused(message(refused))),
+            Ok(Ok(Err(refused))) => Err(StartError::Refused(refused)),
             Ok(Ok(Ok(info))) => {
                 instance.settled = state.budget.memory;
                 Ok((instance, info))
@@ -175,7 +178,7 @@ impl Instances {
     fn not_started(&self, error: StartError) -> PluginError {
         let (plugin, version) = (self.name.to_string(), self.version.clone());
         match error {
-            StartError::Refused(message) => PluginError::Refused { plugin, version, message },
+            StartError::Refused(error) => PluginError::Refused { plugin, version, message: message(error) },
             StartError::Failed { reason, output } => {
                 PluginError::Trapped { plugin, version, function: "start", reason, stderr: output }
             }
@@ -188,7 +191,7 @@ impl Instances {
 }
 
 enum StartError {
-    Refused(String),
+    Refused(types::Error),
     Failed { reason: String, output: String },
 }
 

@@ -83,7 +83,8 @@ impl ApiError {
     }
 
     pub(super) fn wrong_method(route: Route, method: &hyper::Method) -> Self {
-        let message = format!("`{}` does not take {method}: use {}", route.label(), route.methods());
+        let methods = route.methods().trim_end_matches(", OPTIONS");
+        let message = format!("`{}` does not take {method}: use {methods}", route.label());
         Self { allow: Some(route.methods()), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
     }
 
@@ -179,7 +180,21 @@ impl From<BodyError> for ApiError {
 impl From<&EmbedError> for ApiError {
     fn from(error: &EmbedError) -> Self {
         let Fate(status, code, param, retry) = fate(error);
-        Self { code, param, retry, ollama: ollama_words(error), ..Self::new(status, error.to_string()) }
+        Self { code, param, retry, ollama: ollama_words(error), ..Self::new(status, client_words(error)) }
+    }
+}
+
+/// What clients are told: an upstream's name, and not where it is. That is for the log.
+fn client_words(error: &EmbedError) -> String {
+    match error {
+        EmbedError::Upstream(cause) => match &**cause {
+            UpstreamError::Connect { upstream, .. } => format!("cannot reach upstream `{upstream}`"),
+            UpstreamError::Nonsense { upstream, .. } => {
+                format!("upstream `{upstream}` answered with something else than embeddings")
+            }
+            _ => error.to_string(),
+        },
+        _ => error.to_string(),
     }
 }
 
@@ -350,6 +365,19 @@ mod tests {
         let fault = TextFault::NoKnownToken;
         check(EmbedError::Text { index: 0, fault }, Api::Openai, 422, &[]);
         check(EmbedError::EmptyText { index: 0 }, Api::Ollama, 400, &[]);
+    }
+
+    #[test]
+    fn clients_are_not_told_where_an_upstream_is() {
+        let url = "http://10.0.0.7:11434".to_owned();
+        let source = std::io::Error::other("Connection refused").into();
+        let connect = UpstreamError::Connect { upstream: "gpu".into(), url: url.clone(), source };
+        let nonsense =
+            UpstreamError::Nonsense { upstream: "gpu".into(), reason: format!("it redirects to `{url}`") };
+        for error in [connect, nonsense] {
+            let answer = ApiError::from(&EmbedError::Upstream(Arc::new(error)));
+            assert!(answer.message.contains("`gpu`") && !answer.message.contains("10.0.0.7"), "{answer:?}");
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Answered<'_> {
 
     fn log(&self, route: &str) {
         let (request_id, method, status) = (self.id, self.method.as_str(), self.status.as_u16());
-        let millis = self.took.as_secs_f64() * 1e3;
+        let millis = (self.took.as_secs_f64() * 1e6).round() / 1e3;
         match self.embedded {
             Some(Embedded { n_texts, n_hits, n_tokens }) => {
                 tracing::info!(

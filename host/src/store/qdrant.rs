@@ -325,12 +325,32 @@ fn is_transient(error: &QdrantError) -> bool {
 fn said(error: &QdrantError) -> String {
     match error {
         QdrantError::ResponseError { status } | QdrantError::ResourceExhaustedError { status, .. } => {
-            status.message().to_owned()
+            cause_in(status.message()).to_owned()
         }
         other => other.to_string(),
     }
 }
 
+/// Of a failure to connect, which the client shows with all its layers, the innermost message.
+fn cause_in(message: &str) -> &str {
+    if !message.contains("tonic::transport::Error") {
+        return message;
+    }
+    message.rsplit('"').nth(1).unwrap_or(message)
+}
+
 fn failed(reason: String) -> StoreError {
     StoreError::Failed(reason.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_failure_to_connect_the_cause_is_told() {
+        let message = r#"Failed to connect to http://127.0.0.1:1/: tonic::transport::Error(Transport, ConnectError(ConnectError("tcp connect error", 127.0.0.1:1, Os { code: 111, kind: ConnectionRefused, message: "Connection refused" })))"#;
+        assert_eq!(cause_in(message), "Connection refused");
+        assert_eq!(cause_in(r#"collection "docs" is gone"#), r#"collection "docs" is gone"#);
+    }
 }

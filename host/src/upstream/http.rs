@@ -104,7 +104,7 @@ impl Peer {
     fn transport(&self, error: reqwest::Error, within: Duration) -> UpstreamError {
         let upstream = self.name.clone();
         if error.is_connect() {
-            let source = error.without_url();
+            let source = innermost(&error).to_string().into();
             return UpstreamError::Connect { upstream, url: self.url.clone(), source };
         }
         if error.is_timeout() {
@@ -242,6 +242,11 @@ fn start_of(body: &[u8]) -> String {
     }
 }
 
+/// What went wrong, without the layers that only say that something did.
+fn innermost<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+}
+
 fn redirect(response: &Response) -> String {
     let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
     format!("it redirects to `{to}`: write the address that answers into `url`")
@@ -291,6 +296,19 @@ mod tests {
     fn check(status: u16, body: &str, want: Class) {
         let message = message_of(body.as_bytes());
         assert_eq!(class_of(StatusCode::from_u16(status).unwrap(), &message), want, "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_connection_has_one_cause() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let config: Config =
+            toml::from_str(&format!("name = \"gone\"\nkind = \"ollama\"\nurl = \"{url}\"")).unwrap();
+        let peer = Peer::new(&config).unwrap();
+        let Err(error) = peer.ask(peer.get("/"), 0).await else { panic!("somebody answers at {url}") };
+        let cause = std::error::Error::source(&error).unwrap();
+        assert!(cause.to_string().contains("refused") && cause.source().is_none(), "{cause}");
     }
 
     #[test]

@@ -42,12 +42,12 @@ impl Options {
                 "main_content" => &mut options.main_content,
                 _ => {
                     return Err(format!(
-                        "unknown key `{key}` (with the value `{value}`); there are: `alt`, `fences`, `main_content`"
+                        "there is no key `{key}`; there are: `alt`, `fences`, `main_content`"
                     ));
                 }
             };
             let Value::Flag(flag) = value else {
-                return Err(format!("`{key}` is `{value}`, but must be `true` or `false`"));
+                return Err(format!("`{key}` is `{value}`: it must be `true` or `false`"));
             };
             *option = flag;
         }
@@ -91,17 +91,14 @@ mod tests {
 
     #[test]
     fn a_value_of_another_kind_is_refused() {
-        check(
-            &[("alt", Value::Text("yes".into()))],
-            Err("`alt` is `\"yes\"`, but must be `true` or `false`"),
-        );
+        check(&[("alt", Value::Text("yes".into()))], Err("`alt` is `\"yes\"`: it must be `true` or `false`"));
     }
 
     #[test]
     fn an_unknown_key_is_refused() {
         check(
             &[("alts", Value::Flag(true))],
-            Err("unknown key `alts` (with the value `true`); there are: `alt`, `fences`, `main_content`"),
+            Err("there is no key `alts`; there are: `alt`, `fences`, `main_content`"),
         );
     }
 }

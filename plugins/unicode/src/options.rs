@@ -28,8 +28,8 @@ impl Options {
         for (key, value) in config {
             match (key.as_str(), &value) {
                 ("nfkc", Value::Flag(flag)) => options.nfkc = *flag,
-                ("nfkc", _) => return Err(format!("`nfkc` is `{value}`, but must be `true` or `false`")),
-                _ => return Err(format!("unknown key `{key}` (with the value `{value}`); there is: `nfkc`")),
+                ("nfkc", _) => return Err(format!("`nfkc` is `{value}`: it must be `true` or `false`")),
+                _ => return Err(format!("there is no key `{key}`; there is: `nfkc`")),
             }
         }
         Ok(options)
@@ -70,18 +70,15 @@ mod tests {
 
     #[test]
     fn a_value_of_another_kind_is_refused() {
-        check(&[("nfkc", Value::Integer(1))], Err("`nfkc` is `1`, but must be `true` or `false`"));
+        check(&[("nfkc", Value::Integer(1))], Err("`nfkc` is `1`: it must be `true` or `false`"));
         check(
             &[("nfkc", Value::Text("yes".into()))],
-            Err("`nfkc` is `\"yes\"`, but must be `true` or `false`"),
+            Err("`nfkc` is `\"yes\"`: it must be `true` or `false`"),
         );
     }
 
     #[test]
     fn an_unknown_key_is_refused() {
-        check(
-            &[("nfc", Value::Flag(true))],
-            Err("unknown key `nfc` (with the value `true`); there is: `nfkc`"),
-        );
+        check(&[("nfc", Value::Flag(true))], Err("there is no key `nfc`; there is: `nfkc`"));
     }
 }

@@ -210,7 +210,10 @@ fn named(path: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Store
     let code = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
     let path = path.display().to_string();
     match code {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { path, source },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            // As text: the cause of the cause only says it again.
+            StoreError::Damaged { path, source: source.to_string().into() }
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path, source },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly { path, source },
         Some(ErrorCode::DiskFull) => StoreError::Full { path, source },

@@ -115,6 +115,8 @@ async fn a_damaged_file_is_named() {
     std::fs::write(folder.path().join("embergate.db"), vec![0x5a; 50_000]).unwrap();
     let error = open_error(folder.path()).await;
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    let cause = std::error::Error::source(&error).unwrap();
+    assert!(cause.source().is_none(), "{cause} is told twice");
 }
 
 #[tokio::test]
