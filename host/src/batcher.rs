@@ -29,9 +29,6 @@ pub struct Config {
     pub max_texts: usize,
     /// Tokens in an upstream call, at most, unless one text alone has more.
     pub max_tokens: u32,
-    /// How long a bulk batch may keep an upstream while interactive texts arrive.
-    #[serde(with = "humantime_serde")]
-    pub bulk_slice: Duration,
     /// Texts in a request that make it bulk.
     pub bulk_above: usize,
     /// Texts that wait for an embedding, at most; more are refused.
@@ -42,14 +39,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            max_texts: 32,
-            max_tokens: 16_384,
-            bulk_slice: Duration::from_millis(50),
-            bulk_above: 32,
-            max_queued: 65_536,
-            max_overtaken: 8,
-        }
+        Self { max_texts: 32, max_tokens: 16_384, bulk_above: 32, max_queued: 65_536, max_overtaken: 8 }
     }
 }
 

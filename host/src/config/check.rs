@@ -56,7 +56,6 @@ impl Faults {
             ("embed.timeout", embed.timeout.as_nanos() as u64),
             ("batcher.max_texts", batcher.max_texts as u64),
             ("batcher.max_tokens", batcher.max_tokens.into()),
-            ("batcher.bulk_slice", batcher.bulk_slice.as_nanos() as u64),
             ("batcher.max_queued", batcher.max_queued as u64),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),

@@ -23,5 +23,7 @@ python3 -m venv "$into/python"
 mkdir -p "$into/node"
 cp "$here/package.json" "$here/package-lock.json" "$into/node/"
 npm ci --prefix "$into/node" --ignore-scripts --no-audit --no-fund --loglevel=error
+# An npm that is interrupted may say that all went well.
+test -d "$into/node/node_modules/openai"
 
 locks > "$into/locks"
