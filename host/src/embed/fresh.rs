@@ -89,6 +89,7 @@ async fn fly_until_landed(
         .zip(replies)
         .map(|((lead, n_tokens, truncated), reply)| land(engine, lead, reply, n_tokens, truncated));
     join_all(landings).await;
+    engine.cache.report();
 }
 
 /// Waits for one text's reply, for as long as anyone waits for it.
