@@ -218,6 +218,11 @@ impl Embedder {
         &self.models
     }
 
+    /// What the model's first answer had; asks nobody.
+    pub fn known_dimensions(&self, model: &ModelName) -> Option<usize> {
+        self.served.get(model)?.dimensions()
+    }
+
     /// Asks an upstream once, then remembers.
     pub async fn dimensions(&self, model: &ModelName) -> Result<usize, EmbedError> {
         let served = self.served(model)?;

@@ -19,6 +19,7 @@ mod guard;
 mod health;
 mod input;
 mod listen;
+mod notices;
 mod observe;
 mod ollama;
 mod openai;

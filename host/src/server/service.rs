@@ -147,7 +147,7 @@ impl Service {
         if parts.method == Method::OPTIONS {
             return Ok(guard::preflight(route, headers));
         }
-        if !route.takes(&parts.method) {
+        if !route.methods().contain(&parts.method) {
             return Err(ApiError::wrong_method(route, &parts.method));
         }
         match route {
@@ -165,6 +165,19 @@ impl Service {
                 let body = shared.bodies.read(headers, body).await?;
                 ollama::embed(shared, headers, &body.bytes, begun).await
             }
+            Route::OllamaEmbeddings => {
+                let body = shared.bodies.read(headers, body).await?;
+                ollama::embeddings(shared, headers, &body.bytes, begun).await
+            }
+            Route::OllamaTags => Ok(ollama::tags(shared).await),
+            Route::OllamaPs => Ok(ollama::ps(shared).await),
+            Route::OllamaShow => {
+                let body = shared.bodies.read(headers, body).await?;
+                ollama::show(shared, &body.bytes)
+            }
+            Route::OllamaVersion => Ok(ollama::version()),
+            Route::OllamaManage => Err(ollama::no_management(parts.uri.path())),
+            Route::OllamaGenerate => Err(ollama::no_generation(parts.uri.path())),
         }
     }
 }
