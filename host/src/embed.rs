@@ -258,6 +258,14 @@ impl Embedder {
         Ok(space.to_hex())
     }
 
+    /// Asks in the background which model its upstreams have, unless that is known:
+    /// for callers of [`Embedder::space`] that do not wait for the slowest of them.
+    pub fn find_out(&self, model: &ModelName) {
+        if let Some(served) = self.served.get(model) {
+            served.find_out(&self.engine);
+        }
+    }
+
     /// Whether any upstream of any model can be asked, and if not, why.
     pub async fn ready(&self) -> Result<(), String> {
         let upstreams = &self.engine.batcher.backend().upstreams;

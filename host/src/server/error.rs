@@ -99,7 +99,7 @@ impl ApiError {
     }
 
     /// The error as Ollama's older API has it, which calls a text that is too long a failure of its own.
-    pub(super) fn as_of_a_runner(self) -> Self {
+    pub(super) fn in_the_older_api(self) -> Self {
         match self.code {
             Some(TOO_LONG) => Self { status: StatusCode::INTERNAL_SERVER_ERROR, retry: Retry::Never, ..self },
             _ => self,
@@ -407,7 +407,7 @@ pub(super) mod tests {
 
     #[test]
     fn only_a_text_that_is_too_long_is_a_failure_in_the_older_api() {
-        let older = |error: EmbedError| ApiError::from(&error).as_of_a_runner().into_response(Api::Ollama);
+        let older = |error: EmbedError| ApiError::from(&error).in_the_older_api().into_response(Api::Ollama);
         let long = older(EmbedError::Text { index: 0, fault: TextFault::TooLong });
         assert_eq!(long.status(), 500);
         assert_eq!(long.headers()["x-should-retry"], "false");

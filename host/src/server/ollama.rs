@@ -40,18 +40,18 @@ pub(super) async fn embed(
 
 /// Answers `POST /api/embeddings`, the older path: one text, one vector.
 ///
-/// The vector is that of `/api/embed`, so of norm 1. Ollama's own answer here is
-/// the model's raw one for a few families, and of norm 1 for all others. Cosine
-/// similarity is the same for both; a dot product is the cosine only with norm 1;
-/// and an application that uses both paths, as some do while they move from one
-/// to the other, gets vectors that compare.
+/// The vector is that of `/api/embed`, which at an Ollama always has norm 1.
+/// Ollama's own answer here is the model's raw vector for a few families, and of
+/// norm 1 for all others. Cosine similarity is the same for both; a dot product is
+/// the cosine only with norm 1; and an application that uses both paths, as some do
+/// while they move from one to the other, gets vectors that compare.
 pub(super) async fn embeddings(
     shared: &Shared,
     headers: &HeaderMap,
     body: &[u8],
     begun: Instant,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
-    answer(Form::Embeddings, shared, headers, body, begun).await.map_err(ApiError::as_of_a_runner)
+    answer(Form::Embeddings, shared, headers, body, begun).await.map_err(ApiError::in_the_older_api)
 }
 
 async fn answer(

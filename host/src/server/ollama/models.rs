@@ -16,7 +16,7 @@ use crate::server::error::ApiError;
 use crate::server::service::{Shared, json_response};
 use crate::server::wire;
 
-/// From now on for the longest time that Ollama can say: how it writes of a model that it never unloads.
+/// The longest time that Ollama can say: how it writes of a model that it never unloads.
 const FOREVER: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// What all models are for.
@@ -124,7 +124,7 @@ pub(in crate::server) async fn ps(shared: &Shared) -> Response<Full<Bytes>> {
             digest,
             context_length: details.context_length.unwrap_or(0),
             details,
-            expires_at: timestamp(SystemTime::now() + FOREVER),
+            expires_at: timestamp(start(shared) + FOREVER),
             size_vram: 0,
         }
     });
@@ -190,11 +190,16 @@ fn tagged(name: &ModelName) -> String {
     if last.contains(':') { name.to_string() } else { format!("{name}:latest") }
 }
 
-/// Those of `names` whose upstreams say within `server.ready_timeout` what they
-/// have, each with its digest. All are asked at once, and only the first time.
+/// Those of `names` whose upstreams say in time what they have, each with its
+/// digest. All are asked at once, and only the first time.
+///
+/// In time is within half of `server.ready_timeout`, because clients do not wait
+/// long for a list either: one that waits as long as the gateway itself waits for
+/// an upstream still gets it. What comes later is in the next list.
 async fn with_digests(shared: &Shared, names: Vec<ModelName>) -> Vec<(ModelName, String)> {
-    let deadline = Instant::now() + shared.config.ready_timeout;
+    let deadline = Instant::now() + shared.config.ready_timeout / 2;
     let asked = names.into_iter().map(|model| async move {
+        shared.embedder.find_out(&model);
         // What a client gets who says nothing of purposes.
         let space = shared.embedder.space(&model, Purpose::Document, false);
         match timeout_at(deadline, space).await {
@@ -218,7 +223,11 @@ fn digest(space: &str) -> String {
 
 /// Models are what the configuration made of them when the gateway started.
 fn since_start(shared: &Shared) -> String {
-    timestamp(UNIX_EPOCH + Duration::from_secs(shared.started))
+    timestamp(start(shared))
+}
+
+fn start(shared: &Shared) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(shared.started)
 }
 
 /// In RFC 3339, to the second.
