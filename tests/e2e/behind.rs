@@ -142,9 +142,9 @@ fn a_model_that_changes_behind_has_another_digest_in_front() {
     assert!(changed("small:latest") && !changed("m:latest"), "{before:?} {after:?}");
 }
 
-#[test]
-fn what_was_embedded_is_answered_when_the_one_behind_has_stopped() {
-    let (_desks, front, behind) = two("ollama");
+#[track_caller]
+fn check_stopped(kind: &str, still_listed: &[&str]) {
+    let (_desks, front, behind) = two(kind);
     let before = vectors(&front, "m", &json!("kelp"));
     behind.terminate();
     assert_eq!(behind.wait().0, Some(0));
@@ -153,5 +153,13 @@ fn what_was_embedded_is_answered_when_the_one_behind_has_stopped() {
     assert_eq!(new.status, 503, "{}", new.body);
     assert_eq!(new.json()["error"], "cannot reach upstream `behind`");
     let names: Vec<_> = listed(&front).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["m:latest", "static-embed-en-256:latest"], "`small` was never asked for");
+    assert_eq!(names, still_listed);
+}
+
+#[test]
+fn what_was_embedded_is_answered_when_the_one_behind_has_stopped() {
+    // `small` was never asked for, so that nobody knows which model it was.
+    check_stopped("ollama", &["m:latest", "static-embed-en-256:latest"]);
+    // That protocol has no digests: a name is all that there ever is.
+    check_stopped("openai", &["gone:latest", "m:latest", "small:latest", "static-embed-en-256:latest"]);
 }

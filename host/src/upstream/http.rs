@@ -373,6 +373,7 @@ mod tests {
         assert_eq!(text_fault("invalid model name"), None);
         let long = "text 0 has 9000 tokens, more than the 8192 that `m` takes";
         assert_eq!(text_fault(long), Some(TextFault::TooLong));
+        assert!(matches!(text_fault("text 1 was rejected by plugin `p`: spam"), Some(TextFault::Refused(_))));
         let unknown = "text 3 cannot be embedded: no token of it is known to the model";
         assert_eq!(text_fault(unknown), Some(TextFault::NoKnownToken));
     }
