@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::input::Input;
+use super::notices::Notices;
 use super::options::{self, Options};
 use super::service::{Shared, json_response, off_the_workers};
 use super::wire;
@@ -46,7 +47,7 @@ pub(super) async fn embeddings(
     let told = answer.clone();
     let json = off_the_workers(&told, move || encode(&model, &answer, format)).await?;
     let mut response = json_response(json);
-    options::tell(response.headers_mut(), options.purpose, &told, &[]);
+    options::tell(response.headers_mut(), options.purpose, &told, Notices::default());
     Ok(response)
 }
 
@@ -246,6 +247,7 @@ mod tests {
     use super::*;
     use crate::model::Embedding;
     use crate::server::route::Api;
+    use crate::server::wire::tests::any_json;
 
     fn asked(texts: &[&str]) -> Asked {
         Asked {
@@ -379,22 +381,6 @@ mod tests {
     fn base64_is_little_endian_in_the_standard_alphabet() {
         let json = String::from_utf8(encode("m", &answer(&[&[1.0, -1.0]]), Format::Base64)).unwrap();
         assert!(json.contains(r#""embedding":"AACAPwAAgL8=""#), "{json}");
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            ".{0,12}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 24, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map(".{0,6}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
-            ]
-        })
     }
 
     proptest! {

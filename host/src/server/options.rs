@@ -6,6 +6,7 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
 use super::error::ApiError;
+use super::notices::Notices;
 use crate::embed::{EmbedAnswer, Lane};
 use crate::model::Purpose;
 
@@ -15,9 +16,6 @@ const TIMEOUT: &str = "x-embergate-timeout-ms";
 const PREPARED: &str = "x-embergate-prepared";
 const CACHE: &str = "x-embergate-cache";
 const NOTICE: &str = "x-embergate-notice";
-
-/// Indexes named in a notice, at most.
-const MAX_NAMED: usize = 10;
 
 /// The request's headers of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +79,14 @@ fn word(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| value.to_str().unwrap_or("").trim().to_ascii_lowercase())
 }
 
-/// Tells what became of a request: its purpose, `hits/texts`, and what was dropped or cut.
-pub(super) fn tell(headers: &mut HeaderMap, purpose: Purpose, answer: &EmbedAnswer, dropped: &[&str]) {
+/// Tells what became of a request: its purpose, `hits/texts`, and what is not as asked.
+pub(super) fn tell(headers: &mut HeaderMap, purpose: Purpose, answer: &EmbedAnswer, mut notices: Notices) {
     headers.insert(PURPOSE, HeaderValue::from_static(purpose.as_str()));
     let cache = format!("{}/{}", answer.n_hits, answer.embeddings.len());
     insert(headers, CACHE, &cache);
-    if let Some(notice) = notice(&answer.truncated, dropped) {
-        insert(headers, NOTICE, &notice);
+    notices.truncated(&answer.truncated);
+    if let Some(line) = notices.into_line() {
+        insert(headers, NOTICE, &line);
     }
 }
 
@@ -95,23 +94,6 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
-}
-
-/// One line about everything that is not as asked.
-fn notice(truncated: &[usize], dropped: &[&str]) -> Option<String> {
-    let mut parts = Vec::new();
-    if !dropped.is_empty() {
-        parts.push(format!("dropped, because the gateway sets it for each model: {}", dropped.join(", ")));
-    }
-    if !truncated.is_empty() {
-        let named: Vec<_> = truncated.iter().take(MAX_NAMED).map(usize::to_string).collect();
-        let more = match truncated.len().saturating_sub(MAX_NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        parts.push(format!("truncated texts: {}{more}", named.join(", ")));
-    }
-    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 #[cfg(test)]
@@ -163,21 +145,5 @@ mod tests {
         check(&[(TIMEOUT, "0")], Err(TIMEOUT));
         check(&[(TIMEOUT, "-5")], Err(TIMEOUT));
         check(&[(TIMEOUT, "5s")], Err(TIMEOUT));
-    }
-
-    #[test]
-    fn a_notice_names_what_was_dropped_and_the_first_texts_that_were_cut() {
-        assert_eq!(notice(&[], &[]), None);
-        assert_eq!(
-            notice(&[1, 4], &["keep_alive", "options"]).as_deref(),
-            Some(
-                "dropped, because the gateway sets it for each model: keep_alive, options; truncated texts: 1, 4"
-            )
-        );
-        let many: Vec<_> = (0..12).collect();
-        assert_eq!(
-            notice(&many, &[]).as_deref(),
-            Some("truncated texts: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more")
-        );
     }
 }

@@ -60,7 +60,8 @@ pub(super) fn boolean(param: &'static str, value: &Value, absent: bool) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::*;
@@ -69,6 +70,23 @@ mod tests {
     struct Body {
         #[serde(default)]
         model: Value,
+    }
+
+    /// Any JSON that is not too deep, for whoever reads bodies.
+    pub(in crate::server) fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,6}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
     }
 
     #[track_caller]
