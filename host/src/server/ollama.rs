@@ -12,9 +12,9 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::input::Input;
 use super::options::{self, Options};
-use super::service::{Shared, json_response, off_the_workers};
+use super::service::{Shared, encoded, json_response};
 use super::wire;
-use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest};
+use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Spent};
 use crate::model::ModelName;
 
 mod keep_alive;
@@ -30,7 +30,15 @@ pub(super) async fn embed(
     let options = Options::from_headers(&exchange.headers, shared.times())?;
     let model = shared.model(&asked.model)?;
     let answer = if asked.texts.is_empty() {
-        EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
+        let nothing = EmbedAnswer {
+            embeddings: Vec::new(),
+            n_tokens: 0,
+            n_hits: 0,
+            truncated: Vec::new(),
+            spent: Spent::default(),
+        };
+        exchange.record.embedded(&nothing);
+        nothing
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
@@ -46,7 +54,7 @@ pub(super) async fn embed(
         shared.embed(exchange, request).await?
     };
     let (told, name, begun) = (answer.clone(), asked.model, exchange.begun);
-    let json = off_the_workers(&told, move || encode(&name, &answer, begun.elapsed())).await?;
+    let json = encoded(exchange, &told, move || encode(&name, &answer, begun.elapsed())).await?;
     let mut response = json_response(json);
     options::tell(response.headers_mut(), options.purpose, &told, &asked.dropped);
     Ok(response)
@@ -274,8 +282,13 @@ mod tests {
     #[test]
     fn counters_are_there_unless_nothing_was_embedded() {
         let embedding = Embedding::new(vec![1.0, -0.5]).unwrap();
-        let answer =
-            EmbedAnswer { embeddings: vec![embedding], n_tokens: 3, n_hits: 0, truncated: Vec::new() };
+        let answer = EmbedAnswer {
+            embeddings: vec![embedding],
+            n_tokens: 3,
+            n_hits: 0,
+            truncated: Vec::new(),
+            spent: Spent::default(),
+        };
         assert_eq!(
             String::from_utf8(encode("m", &answer, Duration::from_micros(2))).unwrap(),
             r#"{"model":"m","embeddings":[[1.0,-0.5]],"total_duration":2000,"load_duration":0,"prompt_eval_count":3}"#
