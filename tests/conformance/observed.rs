@@ -1,8 +1,9 @@
 //! What is seen of a request from outside: `server-timing`, ids, spans.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use embergate_test_support::ollama::{Fault, OllamaSim};
 use tokio::io::AsyncWriteExt;
@@ -148,9 +149,17 @@ async fn a_request_that_its_client_gives_up_is_counted() {
     scene.gateway.stop().await;
 }
 
-/// Spans with their fields, in the order in which they were made.
-#[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<Seen>>>);
+thread_local! {
+    /// Spans of a thread that watches them, in the order in which they were made.
+    static SEEN: RefCell<Option<Vec<Seen>>> = const { RefCell::new(None) };
+}
+
+/// Notes the spans of each thread that watches them. One for the process, because
+/// whether a span is wanted is remembered for the whole process.
+struct Watcher;
+
+/// The spans of this thread, on which a test with one thread does all.
+struct Spans;
 
 #[derive(Clone, Debug)]
 struct Seen {
@@ -174,42 +183,51 @@ impl Visit for Fields<'_> {
 }
 
 impl Spans {
-    fn change(&self, id: &Id, change: impl FnOnce(&mut Seen)) {
-        let mut spans = self.0.lock().unwrap();
-        // An id is given again once its span has closed.
-        if let Some(seen) = spans.iter_mut().rev().find(|seen| seen.id == id.into_u64()) {
-            change(seen);
-        }
+    /// Watches them from now on.
+    fn watch() -> Self {
+        static INSTALLED: Once = Once::new();
+        SEEN.set(Some(Vec::new()));
+        INSTALLED.call_once(|| {
+            let watched = tracing_subscriber::registry().with(Watcher);
+            tracing::subscriber::set_global_default(watched).unwrap();
+        });
+        Self
     }
 
     fn named(&self, name: &str) -> Vec<Seen> {
-        self.0.lock().unwrap().iter().filter(|seen| seen.name == name).cloned().collect()
+        let all = SEEN.with_borrow(|seen| seen.clone().unwrap_or_default());
+        all.into_iter().filter(|seen| seen.name == name).collect()
     }
 }
 
-impl<S: tracing::Subscriber + for<'s> LookupSpan<'s>> tracing_subscriber::Layer<S> for Spans {
+/// Changes what is known of the span `id`, the latest one if several had it.
+fn change(id: &Id, change: impl FnOnce(&mut Seen)) {
+    SEEN.with_borrow_mut(|seen| {
+        let mut spans = seen.iter_mut().flatten().rev();
+        if let Some(seen) = spans.find(|seen| seen.id == id.into_u64()) {
+            change(seen);
+        }
+    });
+}
+
+impl<S: tracing::Subscriber + for<'s> LookupSpan<'s>> tracing_subscriber::Layer<S> for Watcher {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = BTreeMap::new();
         attributes.record(&mut Fields(&mut fields));
         let parent = context.span(id).and_then(|span| Some(span.parent()?.id().into_u64()));
         let (id, name, follows) = (id.into_u64(), attributes.metadata().name(), Vec::new());
-        self.0.lock().unwrap().push(Seen { id, name, parent, follows, fields });
+        SEEN.with_borrow_mut(|seen| {
+            seen.as_mut().map(|seen| seen.push(Seen { id, name, parent, follows, fields }))
+        });
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        self.change(id, |seen| values.record(&mut Fields(&mut seen.fields)));
+        change(id, |seen| values.record(&mut Fields(&mut seen.fields)));
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, _: Context<'_, S>) {
-        self.change(id, |seen| seen.follows.push(follows.into_u64()));
+        change(id, |seen| seen.follows.push(follows.into_u64()));
     }
-}
-
-/// Watches the spans of this thread, on which a test with one thread does all.
-fn watch() -> (Spans, tracing::subscriber::DefaultGuard) {
-    let spans = Spans::default();
-    let watched = tracing_subscriber::registry().with(spans.clone());
-    (spans, tracing::subscriber::set_default(watched))
 }
 
 #[track_caller]
@@ -221,7 +239,7 @@ fn check_fields(seen: &Seen, want: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn a_request_is_a_span_and_its_call_a_child() {
-    let (spans, _watched) = watch();
+    let spans = Spans::watch();
     let scene = Scene::usual().await;
     let headers = [("traceparent", PARENT), ("user-agent", "tests/1"), ("x-request-id", "mine-1")];
     let asked = r#"{"model":"test-embed:latest","input":["kelp","bread"],"encoding_format":"base64"}"#;
@@ -275,13 +293,13 @@ async fn a_request_is_a_span_and_its_call_a_child() {
             ("embergate.texts", "2"),
         ],
     );
-    assert!(!format!("{:?}", spans.0.lock().unwrap()).contains("kelp"));
+    assert!(!format!("{request:?} {call:?}").contains("kelp"));
     scene.gateway.stop().await;
 }
 
 #[tokio::test]
 async fn spans_of_what_failed_name_the_error() {
-    let (spans, _watched) = watch();
+    let spans = Spans::watch();
     let scene = Scene::usual().await;
     scene.fail_next(Fault::Short);
     let answer = scene.gateway.post("/v1/embeddings", &body("kelp")).await;
@@ -293,7 +311,7 @@ async fn spans_of_what_failed_name_the_error() {
 
 #[tokio::test]
 async fn a_call_for_several_requests_is_the_child_of_one_and_linked_to_the_others() {
-    let (spans, _watched) = watch();
+    let spans = Spans::watch();
     let sim = OllamaSim::start(&[("shared", 8)]).await;
     let gateway = one_at_a_time(&sim, "shared").await;
     ask_while_busy(&sim, &gateway, "shared", ["busy", "first", "second"]).await;
@@ -307,7 +325,7 @@ async fn a_call_for_several_requests_is_the_child_of_one_and_linked_to_the_other
 
 #[tokio::test]
 async fn clients_are_named_by_their_address_only_where_that_is_asked_for() {
-    let (spans, _watched) = watch();
+    let spans = Spans::watch();
     let gateway = Gateway::start(&format!("[server]\nlog_client_address = true\n{EMBEDDED}")).await;
     gateway.post("/v1/embeddings", &body("kelp")).await;
     check_fields(&spans.named("request")[0], &[("client.address", "127.0.0.1")]);

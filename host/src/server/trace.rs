@@ -49,6 +49,7 @@ pub(super) fn span(exchange: &Exchange) -> Span {
         gen_ai.response.model = Empty,
         gen_ai.embeddings.dimension.count = Empty,
         gen_ai.usage.input_tokens = Empty,
+        embergate.key = Empty,
         embergate.purpose = Empty,
         embergate.lane = Empty,
         embergate.texts = Empty,
@@ -74,6 +75,7 @@ pub(super) fn end(span: &Span, exchange: &Exchange, response: &Response<Full<Byt
     span.record("http.response.status_code", status.as_u16());
     span.record("http.request.body.size", record.bytes_in);
     span.record("http.response.body.size", response.body().size_hint().exact());
+    span.record("embergate.key", record.key.as_deref());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", status.as_str());
