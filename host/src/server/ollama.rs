@@ -9,8 +9,8 @@ use hyper::Response;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::options::{self, Options};
-use super::service::{Shared, json_response, off_the_workers};
-use crate::embed::{EmbedAnswer, EmbedRequest};
+use super::service::{Shared, encoded, json_response};
+use crate::embed::{EmbedAnswer, EmbedRequest, Spent};
 use crate::model::ModelName;
 
 mod asked;
@@ -62,7 +62,15 @@ async fn answer(
     let model = if asked.model.is_empty() { Err(form.no_model()) } else { shared.model(&asked.model) }?;
     let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
     let answer = if texts.is_empty() {
-        EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
+        let nothing = EmbedAnswer {
+            embeddings: Vec::new(),
+            n_tokens: 0,
+            n_hits: 0,
+            truncated: Vec::new(),
+            spent: Spent::default(),
+        };
+        exchange.record.embedded(&nothing);
+        nothing
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
@@ -82,7 +90,7 @@ async fn answer(
         Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
         Form::Embeddings => encode::one(&answer),
     };
-    let mut response = json_response(off_the_workers(&told, encode).await?);
+    let mut response = json_response(encoded(exchange, &told, encode).await?);
     options::tell(response.headers_mut(), options.purpose, &told, notices);
     Ok(response)
 }

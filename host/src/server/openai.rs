@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::input::Input;
 use super::notices::Notices;
 use super::options::{self, Options};
-use super::service::{Shared, json_response, off_the_workers};
+use super::service::{Shared, encoded, json_response};
 use super::wire;
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest};
 use crate::model::ModelName;
@@ -42,10 +42,11 @@ pub(super) async fn embeddings(
         prepared: options.prepared,
         deadline: exchange.begun + options.timeout,
     };
+    exchange.record.format = Some(asked.format.as_str());
     let answer = shared.embed(exchange, request).await?;
     let (model, format) = (asked.model, asked.format);
     let told = answer.clone();
-    let json = off_the_workers(&told, move || encode(&model, &answer, format)).await?;
+    let json = encoded(exchange, &told, move || encode(&model, &answer, format)).await?;
     let mut response = json_response(json);
     options::tell(response.headers_mut(), options.purpose, &told, Notices::default());
     Ok(response)
@@ -81,6 +82,15 @@ struct Asked {
 enum Format {
     Float,
     Base64,
+}
+
+impl Format {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Base64 => "base64",
+        }
+    }
 }
 
 impl Asked {
@@ -348,7 +358,7 @@ mod tests {
 
     fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
         let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
-        EmbedAnswer { embeddings, n_tokens: 7, n_hits: 0, truncated: Vec::new() }
+        EmbedAnswer { embeddings, n_tokens: 7, n_hits: 0, truncated: Vec::new(), spent: Default::default() }
     }
 
     #[test]
