@@ -15,6 +15,7 @@ use crate::units::ByteSize;
 
 mod body;
 mod error;
+mod exchange;
 mod guard;
 mod health;
 mod input;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Response};
+use hyper::Response;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::error::ApiError;
+use super::exchange::Exchange;
 use super::input::Input;
 use super::options::{self, Options};
 use super::service::{Shared, json_response, off_the_workers};
@@ -23,12 +23,11 @@ mod model_options;
 /// Answers `POST /api/embed`.
 pub(super) async fn embed(
     shared: &Shared,
-    headers: &HeaderMap,
+    exchange: &mut Exchange,
     body: &[u8],
-    begun: Instant,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let asked = Asked::from_wire(body)?;
-    let options = Options::from_headers(headers, shared.times())?;
+    let options = Options::from_headers(&exchange.headers, shared.times())?;
     let model = shared.model(&asked.model)?;
     let answer = if asked.texts.is_empty() {
         EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
@@ -42,15 +41,14 @@ pub(super) async fn embed(
             dimensions,
             lane: options.lane,
             prepared: options.prepared,
-            deadline: begun + options.timeout,
+            deadline: exchange.begun + options.timeout,
         };
-        shared.embed(request).await?
+        shared.embed(exchange, request).await?
     };
-    let (told, name) = (answer.clone(), asked.model);
+    let (told, name, begun) = (answer.clone(), asked.model, exchange.begun);
     let json = off_the_workers(&told, move || encode(&name, &answer, begun.elapsed())).await?;
     let mut response = json_response(json);
     options::tell(response.headers_mut(), options.purpose, &told, &asked.dropped);
-    response.extensions_mut().insert(super::observe::Embedded::of(&told));
     Ok(response)
 }
 

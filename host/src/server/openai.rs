@@ -7,12 +7,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Response};
+use hyper::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::error::ApiError;
+use super::exchange::Exchange;
 use super::input::Input;
 use super::options::{self, Options};
 use super::service::{Shared, json_response, off_the_workers};
@@ -26,12 +26,11 @@ const OWNER: &str = "embergate";
 /// Answers `POST /v1/embeddings`.
 pub(super) async fn embeddings(
     shared: &Shared,
-    headers: &HeaderMap,
+    exchange: &mut Exchange,
     body: &[u8],
-    begun: Instant,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let asked = Asked::from_wire(body)?;
-    let options = Options::from_headers(headers, shared.times())?;
+    let options = Options::from_headers(&exchange.headers, shared.times())?;
     let request = EmbedRequest {
         model: shared.model(&asked.model)?,
         texts: asked.texts,
@@ -40,15 +39,14 @@ pub(super) async fn embeddings(
         dimensions: asked.dimensions,
         lane: options.lane,
         prepared: options.prepared,
-        deadline: begun + options.timeout,
+        deadline: exchange.begun + options.timeout,
     };
-    let answer = shared.embed(request).await?;
+    let answer = shared.embed(exchange, request).await?;
     let (model, format) = (asked.model, asked.format);
     let told = answer.clone();
     let json = off_the_workers(&told, move || encode(&model, &answer, format)).await?;
     let mut response = json_response(json);
     options::tell(response.headers_mut(), options.purpose, &told, &[]);
-    response.extensions_mut().insert(super::observe::Embedded::of(&told));
     Ok(response)
 }
 
