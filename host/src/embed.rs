@@ -151,6 +151,10 @@ pub enum EmbedError {
 /// One model as it is served.
 pub struct Model {
     pub name: ModelName,
+    /// Its name at the upstreams.
+    pub upstream_name: String,
+    /// Names of the upstreams that may be asked.
+    pub upstreams: Vec<String>,
     pub tokenizer: Arc<Tokenizer>,
     /// Tokens that the model takes, special ones included; unknown where nobody said.
     pub max_tokens: Option<u32>,
@@ -216,6 +220,11 @@ impl Embedder {
 
     pub fn models(&self) -> &BTreeMap<ModelName, Model> {
         &self.models
+    }
+
+    /// The dimensions of a model, once an upstream has answered.
+    pub fn known_dimensions(&self, model: &ModelName) -> Option<usize> {
+        self.served.get(model).and_then(|served| served.dimensions())
     }
 
     /// Asks an upstream once, then remembers.

@@ -7,6 +7,7 @@ mod edges; // what the cases do not say: limits, health, pages from elsewhere
 mod gateway; // a gateway in this process, and a client that sends any bytes
 mod http; // runs the cases
 mod judge; // what each answer must be
+mod keys; // API keys: rights, limits, the admin API
 mod later; // cases that wait, each with its reason
 mod plugins; // the first-party plugins, through the host
 mod scenes; // the upstreams that cases suppose

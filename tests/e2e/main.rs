@@ -7,6 +7,7 @@ mod config;
 mod failed;
 mod files;
 mod index;
+mod keys;
 mod output;
 mod plugin;
 mod qdrant;

@@ -8,6 +8,7 @@ use hyper::{HeaderMap, Method, Request, Uri};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::keys::{self, Caller};
 use super::observe::Record;
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
@@ -21,13 +22,14 @@ pub(super) struct Exchange {
     pub(super) id: String,
     pub(super) begun: Instant,
     /// Who holds the other end of the connection, which may be a proxy.
-    #[allow(dead_code, reason = "steps to come ask for it")]
     pub(super) peer: SocketAddr,
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     /// The page that the answer is for, once `Host` and `Origin` were checked.
     pub(super) origin: Option<HeaderValue>,
+    /// A stranger until keys were looked at.
+    pub(super) caller: Caller,
     /// What the log will say: steps fill it in as they learn it.
     pub(super) record: Record,
 }
@@ -35,10 +37,12 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Begins the exchange with a request from `peer`, and hands its body back.
     pub(super) fn begin<B>(request: Request<B>, peer: SocketAddr) -> (Self, B) {
-        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let (Parts { method, uri, mut headers, .. }, body) = request.into_parts();
+        keys::hide(&mut headers);
         let id = request_id(&headers);
         let (begun, record) = (Instant::now(), Record::default());
-        (Self { id, begun, peer, method, uri, headers, origin: None, record }, body)
+        let (origin, caller) = (None, Caller::default());
+        (Self { id, begun, peer, method, uri, headers, origin, caller, record }, body)
     }
 }
 

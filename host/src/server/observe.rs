@@ -51,18 +51,19 @@ impl Record {
 
     fn log(&self, exchange: &Exchange, route: &str, status: StatusCode, took: Duration) {
         let (request_id, method) = (&exchange.id, exchange.method.as_str());
+        let key = exchange.caller.name();
         let success = status.is_success();
         let status = status.as_u16();
         let millis = (took.as_secs_f64() * 1e6).round() / 1e3;
         match self.embedded {
             Some(Embedded { n_texts, n_hits, n_tokens }) => {
                 tracing::info!(
-                    request_id, method, route, status, millis, n_texts, n_hits, n_tokens, "request"
+                    request_id, key, method, route, status, millis, n_texts, n_hits, n_tokens, "request"
                 );
             }
             // Probes and scrapes come every few seconds.
-            None if success => tracing::debug!(request_id, method, route, status, millis, "request"),
-            None => tracing::info!(request_id, method, route, status, millis, "request"),
+            None if success => tracing::debug!(request_id, key, method, route, status, millis, "request"),
+            None => tracing::info!(request_id, key, method, route, status, millis, "request"),
         }
     }
 }

@@ -18,10 +18,11 @@ use tokio_util::task::TaskTracker;
 use super::body::{Bodies, Held};
 use super::error::ApiError;
 use super::exchange::{Exchange, REQUEST_ID};
+use super::keys::Keys;
 use super::observe::Embedded;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
-use super::{Config, guard, health, ollama, openai};
+use super::{Config, admin, guard, health, ollama, openai};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder};
 use crate::model::ModelName;
 use crate::telemetry::Metrics;
@@ -41,6 +42,9 @@ pub(super) struct Shared {
     pub(super) embedder: Arc<Embedder>,
     /// In seconds since 1970.
     pub(super) started: u64,
+    keys: Keys,
+    /// The configuration, as `config show` prints it.
+    shown: Bytes,
     bodies: Bodies,
     metrics: Metrics,
 }
@@ -48,13 +52,15 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         config: Arc<Config>,
+        keys: Keys,
+        shown: Bytes,
         embedder: Arc<Embedder>,
         metrics: Metrics,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let bodies = Bodies::new(&config, tasks);
-        Arc::new(Self { config, embedder, started, bodies, metrics })
+        Arc::new(Self { config, embedder, started, keys, shown, bodies, metrics })
     }
 
     pub(super) fn times(&self) -> Times {
@@ -89,14 +95,18 @@ impl Shared {
         Ok(body)
     }
 
-    /// Embeds, and logs what is not the client's fault with all its causes.
+    /// Embeds what the caller may embed, and logs what is not the client's fault with all its causes.
     pub(super) async fn embed(
         &self,
         exchange: &mut Exchange,
         request: EmbedRequest,
     ) -> Result<EmbedAnswer, ApiError> {
         let model = request.model.clone();
+        let charge = exchange.caller.charge(&request)?;
         let answer = self.embedder.embed(request).await.map_err(|error| {
+            if is_unspent(&error) {
+                charge.undo();
+            }
             let answer = ApiError::from(&error);
             if answer.status.is_server_error() {
                 let error = &error as &dyn std::error::Error;
@@ -141,6 +151,11 @@ impl Service {
         if !route.takes(&exchange.method) {
             return Err(ApiError::wrong_method(route, &exchange.method));
         }
+        exchange.caller = self.shared.keys.caller(&exchange.headers);
+        if let Err(refused) = self.shared.keys.let_in(&exchange.caller, route, exchange.peer) {
+            self.shared.bodies.refuse(&exchange.headers, body);
+            return Err(refused);
+        }
         self.dispatch(route, id, exchange, body).await
     }
 
@@ -161,6 +176,9 @@ impl Service {
             Route::Health => Ok(health::live()),
             Route::Ready => Ok(health::ready(&shared.embedder, shared.config.ready_timeout).await),
             Route::Metrics => Ok(health::metrics(&shared.metrics)),
+            Route::AdminModels => Ok(admin::models(&shared.embedder)),
+            Route::AdminConfig => Ok(admin::config(&shared.shown)),
+            Route::AdminKeys => Ok(admin::keys(&shared.keys)),
             Route::OpenaiModels => Ok(openai::models(shared)),
             Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()),
             Route::OpenaiEmbeddings => {
@@ -175,6 +193,11 @@ impl Service {
     }
 }
 
+/// Whether texts were refused before any work was done for them.
+fn is_unspent(error: &EmbedError) -> bool {
+    matches!(error, EmbedError::Overloaded { .. } | EmbedError::TooManyTexts { .. })
+}
+
 /// The response to what was answered, with the headers that all responses have.
 fn told(exchange: &Exchange, answered: Result<Response<Full<Bytes>>, ApiError>) -> Response<Full<Bytes>> {
     let api = Api::of(exchange.uri.path());
@@ -183,6 +206,7 @@ fn told(exchange: &Exchange, answered: Result<Response<Full<Bytes>>, ApiError>) 
     if let Ok(id) = HeaderValue::from_str(&exchange.id) {
         headers.insert(REQUEST_ID, id);
     }
+    exchange.caller.tell(headers);
     guard::allow(headers, exchange.origin.clone());
     if exchange.method == Method::HEAD { without_body(response) } else { response }
 }
