@@ -164,19 +164,26 @@ async fn a_stranger_is_refused_before_the_body_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_who_sends_much_lives_to_read_why_it_is_refused() {
+async fn who_sends_much_and_is_refused_lives_to_read_why() {
     let gateway = gateway().await;
     let body = vec![b' '; 8 << 20];
-    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = format!(
-        "POST /api/embed HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&body).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    for (path, host, status) in [
+        ("/api/embed", "localhost", "401"),
+        ("/api/nothing", "localhost", "404"),
+        ("/v1/models", "localhost", "405"),
+        ("/api/embed", "evil.example", "403"),
+    ] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
     gateway.stop().await;
 }
 

@@ -1,5 +1,6 @@
 //! What is counted and logged of requests: never their texts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use crate::embed::EmbedAnswer;
 pub(super) struct Record {
     /// `None` where nothing is at the path.
     pub(super) route: Option<Route>,
+    /// The name of the key that was shown.
+    pub(super) key: Option<Arc<str>>,
     /// Of the request's body, where it was read.
     pub(super) bytes_in: usize,
     /// Where texts were embedded.
@@ -51,7 +54,7 @@ impl Record {
 
     fn log(&self, exchange: &Exchange, route: &str, status: StatusCode, took: Duration) {
         let (request_id, method) = (&exchange.id, exchange.method.as_str());
-        let key = exchange.caller.name();
+        let key = self.key.as_deref();
         let success = status.is_success();
         let status = status.as_u16();
         let millis = (took.as_secs_f64() * 1e6).round() / 1e3;

@@ -143,20 +143,37 @@ impl Service {
     {
         let found = self.routes.at(exchange.uri.path());
         exchange.record.route = found.as_ref().map(|(route, _)| *route);
+        let (route, id) = match self.let_in(exchange, found) {
+            Ok(place) => place,
+            Err(refused) => {
+                self.shared.bodies.refuse(&exchange.headers, body);
+                return Err(refused);
+            }
+        };
+        if exchange.method == Method::OPTIONS {
+            return Ok(guard::preflight(route, &exchange.headers));
+        }
+        self.dispatch(route, id, exchange, body).await
+    }
+
+    /// The steps before the body is read: page, path, method, key.
+    fn let_in(
+        &self,
+        exchange: &mut Exchange,
+        found: Option<(Route, Option<String>)>,
+    ) -> Result<(Route, Option<String>), ApiError> {
         exchange.origin = guard::check(&exchange.uri, &exchange.headers, &self.shared.config)?;
         let (route, id) = found.ok_or_else(|| ApiError::no_path(exchange.uri.path()))?;
         if exchange.method == Method::OPTIONS {
-            return Ok(guard::preflight(route, &exchange.headers));
+            return Ok((route, id));
         }
         if !route.takes(&exchange.method) {
             return Err(ApiError::wrong_method(route, &exchange.method));
         }
         exchange.caller = self.shared.keys.caller(&exchange.headers);
-        if let Err(refused) = self.shared.keys.let_in(&exchange.caller, route, exchange.peer) {
-            self.shared.bodies.refuse(&exchange.headers, body);
-            return Err(refused);
-        }
-        self.dispatch(route, id, exchange, body).await
+        exchange.record.key = exchange.caller.name();
+        self.shared.keys.let_in(&exchange.caller, route, exchange.peer)?;
+        Ok((route, id))
     }
 
     /// Hands the request to what answers at its route.

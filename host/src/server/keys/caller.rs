@@ -33,10 +33,10 @@ pub(crate) struct Charge(Option<(Arc<Key>, u64)>);
 
 impl Caller {
     /// What the key is called.
-    pub(crate) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<Arc<str>> {
         match self {
             Self::Anyone | Self::Stranger(_) => None,
-            Self::Known(key) => Some(&key.name),
+            Self::Known(key) => Some(key.name.clone()),
         }
     }
 

@@ -1,7 +1,9 @@
 //! One key: what it may do, how much of it is left, and what was done with it.
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::super::error::ApiError;
@@ -14,7 +16,7 @@ use crate::embed::EmbedRequest;
 
 /// A key that is known here.
 pub(crate) struct Key {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) hash: KeyHash,
     rights: Vec<Right>,
     requests: Option<Quota>,
@@ -40,7 +42,7 @@ impl Key {
     pub(super) fn new(table: &KeyConfig, hash: KeyHash, epoch: Instant) -> Self {
         let quota = |per_minute: Option<u32>| per_minute.map(|per_minute| Quota::new(per_minute, epoch));
         Self {
-            name: table.name.clone(),
+            name: table.name.as_str().into(),
             hash,
             rights: table.rights.clone(),
             requests: quota(table.requests_per_minute),
