@@ -155,6 +155,10 @@ pub enum EmbedError {
 /// One model as it is served.
 pub struct Model {
     pub name: ModelName,
+    /// Its name at the upstreams.
+    pub upstream_name: String,
+    /// Names of the upstreams that may be asked.
+    pub upstreams: Vec<String>,
     pub tokenizer: Arc<Tokenizer>,
     /// Tokens that the model takes, special ones included; unknown where nobody said.
     pub max_tokens: Option<u32>,

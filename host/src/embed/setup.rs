@@ -171,6 +171,8 @@ impl Setup<'_> {
         });
         let model = Model {
             name: name.clone(),
+            upstream_name: at_upstream.to_string(),
+            upstreams: table.upstreams.clone(),
             tokenizer: tokenizer.clone(),
             max_tokens,
             prompts: prompts.clone(),
