@@ -13,19 +13,25 @@ use crate::embed::Embedder;
 use crate::telemetry::Metrics;
 use crate::units::ByteSize;
 
+mod answers;
 mod body;
 mod error;
 mod guard;
+mod head;
 mod health;
 mod input;
 mod listen;
 mod observe;
 mod ollama;
+mod open_files;
 mod openai;
 mod options;
 mod route;
 mod service;
+mod tls;
 mod wire;
+
+pub use tls::{TlsConfig, TlsError};
 
 /// The `[server]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -36,16 +42,29 @@ pub struct Config {
     pub max_body: ByteSize,
     /// Bodies of all requests under way together, at most; more are asked to come back.
     pub max_bodies: ByteSize,
+    /// Answers of all requests under way together, at most; further ones wait.
+    pub max_answers: ByteSize,
     /// How long a body may take to arrive.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
     /// A request's line and headers, at most; under 8 KiB counts as 8 KiB.
     pub max_head: ByteSize,
-    /// How long a connection may stay without a request, and a request's head may
-    /// take to arrive. Over HTTP/2, and before the first byte, up to twice that.
+    /// Headers of a request, at most.
+    pub max_headers: usize,
+    /// A request's path and query, at most.
+    pub max_uri: ByteSize,
+    /// How long a request's head may take to arrive; before a connection's first
+    /// one, the first byte and the handshake count too.
     #[serde(with = "humantime_serde")]
     pub head_timeout: Duration,
-    /// Connections at once, at most; further ones wait in the system's queue.
+    /// How long a connection may stay without another request.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// How long a client may take for each further 256 KiB of its answer.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
+    /// Connections at once, at most; a further one gets the place of the one that
+    /// has waited longest without a request under way.
     pub max_connections: usize,
     /// Requests at once over one HTTP/2 connection, at most.
     pub max_streams: u32,
@@ -64,6 +83,9 @@ pub struct Config {
     /// Origins of web pages that may use the APIs, such as `https://notes.example.org`,
     /// beside those on this machine; `*` is any.
     pub allowed_origins: Vec<String>,
+    /// Without it, HTTP is spoken in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
 }
 
 impl Default for Config {
@@ -72,9 +94,14 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8642)),
             max_body: ByteSize::mib(32),
             max_bodies: ByteSize::mib(256),
+            max_answers: ByteSize::mib(256),
             body_timeout: Duration::from_secs(60),
             max_head: ByteSize::kib(64),
-            head_timeout: Duration::from_secs(60),
+            max_headers: 100,
+            max_uri: ByteSize::kib(8),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
+            write_timeout: Duration::from_secs(30),
             max_connections: 1024,
             max_streams: 100,
             max_timeout: Duration::from_secs(600),
@@ -82,6 +109,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(30),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -93,11 +121,14 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// Connections at once, at most: its own, so that metrics can be read while the APIs are full.
     pub max_connections: usize,
+    /// Without it, HTTP is spoken in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8643)), max_connections: 64 }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8643)), max_connections: 64, tls: None }
     }
 }
 
@@ -118,19 +149,27 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    #[error("no TLS on [{table}]")]
+    Tls {
+        table: &'static str,
+        #[source]
+        source: TlsError,
+    },
 }
 
 impl Server {
     /// Binds both listeners; nothing is served until `run`.
     ///
     /// # Errors
-    /// Names the address that cannot be had, and its key.
+    /// Names the address that cannot be had, and its key; or what is wrong with a certificate.
     pub async fn bind(
         config: Config,
         admin: AdminConfig,
         embedder: Arc<Embedder>,
         metrics: Metrics,
     ) -> Result<Self, ServerError> {
+        let apis_tls = tls(config.tls.clone(), "server")?;
+        let admin_tls = tls(admin.tls.clone(), "admin")?;
         let (apis_socket, apis_address) = bind(config.listen, "server.listen").await?;
         let (admin_socket, admin_address) = bind(admin.listen, "admin.listen").await?;
         let tasks = TaskTracker::new();
@@ -144,6 +183,7 @@ impl Server {
                 address: apis_address,
                 max_connections: apis_connections,
                 limits,
+                tls: apis_tls,
                 service: service::Service::new(shared.clone(), route::Routes::apis()),
             },
             admin: listen::Listener {
@@ -152,6 +192,7 @@ impl Server {
                 address: admin_address,
                 max_connections: admin.max_connections,
                 limits,
+                tls: admin_tls,
                 service: service::Service::new(shared, route::Routes::admin()),
             },
             metrics,
@@ -162,6 +203,11 @@ impl Server {
     /// The addresses that were bound, the APIs' and the admin's: with port 0, the ones that the system chose.
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
         (self.apis.address, self.admin.address)
+    }
+
+    /// Whether each listener speaks TLS, the APIs' and the admin's.
+    pub fn speaks_tls(&self) -> (bool, bool) {
+        (self.apis.tls.is_some(), self.admin.tls.is_some())
     }
 
     /// Serves until `stop`, then answers what is under way, for `drain_timeout` at most, and returns.
@@ -175,6 +221,15 @@ impl Server {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// Lets the process open the files that both listeners and `n_calls` to upstreams need at once.
+pub fn allow_open_files(config: &Config, admin: &AdminConfig, n_calls: usize) {
+    open_files::allow(config.max_connections + admin.max_connections + n_calls);
+}
+
+fn tls(config: Option<TlsConfig>, table: &'static str) -> Result<Option<tls::Tls>, ServerError> {
+    config.map(tls::Tls::new).transpose().map_err(|source| ServerError::Tls { table, source })
 }
 
 async fn bind(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), ServerError> {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::error::ApiError;
 use super::input::Input;
 use super::options::{self, Options};
-use super::service::{Shared, json_response, off_the_workers};
+use super::service::{Shared, json_response};
 use super::wire;
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest};
 use crate::model::ModelName;
@@ -47,7 +47,9 @@ pub(super) async fn embed(
         shared.embed(request).await?
     };
     let (told, name) = (answer.clone(), asked.model);
-    let json = off_the_workers(&told, move || encode(&name, &answer, begun.elapsed())).await?;
+    let deadline = begun + options.timeout;
+    let encode = move || encode(&name, &answer, begun.elapsed());
+    let json = shared.write(&told, capacity(&told), deadline, encode).await?;
     let mut response = json_response(json);
     options::tell(response.headers_mut(), options.purpose, &told, &asked.dropped);
     response.extensions_mut().insert(super::observe::Embedded::of(&told));
@@ -163,9 +165,7 @@ fn dimensions(value: &Value) -> Result<Option<usize>, ApiError> {
 /// Writes the answer, echoing `model` as the client wrote it. Counters of an
 /// answer without embeddings are left out, as Ollama does.
 fn encode(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8> {
-    let per_vector = |dimensions: usize| 2 + dimensions * 13;
-    let room: usize = answer.embeddings.iter().map(|embedding| per_vector(embedding.dimensions())).sum();
-    let mut out = Vec::with_capacity(room + 512);
+    let mut out = Vec::with_capacity(capacity(answer));
     out.extend_from_slice(br#"{"model":"#);
     wire::write_json(&mut out, model);
     out.extend_from_slice(br#","embeddings":["#);
@@ -185,6 +185,12 @@ fn encode(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8> {
     }
     out.push(b'}');
     out
+}
+
+/// Bytes that the answer takes, or a little more.
+fn capacity(answer: &EmbedAnswer) -> usize {
+    let per_vector = |dimensions: usize| 2 + dimensions * 13;
+    answer.embeddings.iter().map(|embedding| per_vector(embedding.dimensions())).sum::<usize>() + 512
 }
 
 #[cfg(test)]

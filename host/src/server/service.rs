@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::answers::Answers;
 use super::body::Bodies;
 use super::error::ApiError;
 use super::observe::{Answered, Embedded};
 use super::options::Times;
 use super::route::{Api, Route, Routes};
-use super::{Config, guard, health, ollama, openai};
+use super::{Config, guard, head, health, ollama, openai};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder};
 use crate::model::ModelName;
 use crate::telemetry::Metrics;
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) embedder: Arc<Embedder>,
     /// In seconds since 1970.
     pub(super) started: u64,
+    answers: Answers,
     bodies: Bodies,
     metrics: Metrics,
 }
@@ -55,8 +57,8 @@ impl Shared {
         tasks: TaskTracker,
     ) -> Arc<Self> {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let bodies = Bodies::new(&config, tasks);
-        Arc::new(Self { config, embedder, started, bodies, metrics })
+        let (answers, bodies) = (Answers::new(&config), Bodies::new(&config, tasks));
+        Arc::new(Self { config, embedder, started, answers, bodies, metrics })
     }
 
     pub(super) fn times(&self) -> Times {
@@ -110,7 +112,10 @@ impl Service {
         let id = request_id(&parts.headers);
         let found = self.routes.at(parts.uri.path());
         let route = found.as_ref().map(|(route, _)| *route);
-        let (origin, answered) = match guard::check(&parts.uri, &parts.headers, &self.shared.config) {
+        let config = &self.shared.config;
+        let sound = head::check(&parts, config);
+        let ends_connection = head::ends_connection(&parts, sound.is_err());
+        let (origin, answered) = match sound.and_then(|()| guard::check(&parts.uri, &parts.headers, config)) {
             Ok(origin) => (origin, self.dispatch(found, &parts, body, begun).await),
             Err(refused) => (None, Err(refused)),
         };
@@ -120,6 +125,9 @@ impl Service {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         guard::allow(response.headers_mut(), origin);
+        if ends_connection {
+            head::end_connection(response.headers_mut());
+        }
         Answered {
             id: &id,
             method: &parts.method,
@@ -188,24 +196,34 @@ fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     Response::from_parts(parts, Full::default())
 }
 
-pub(super) fn json_response(json: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(json)));
+pub(super) fn json_response(json: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(json.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// Runs `encode`: here if `answer` is small, else on a thread that may take its time.
-pub(super) async fn off_the_workers(
-    answer: &EmbedAnswer,
-    encode: impl FnOnce() -> Vec<u8> + Send + 'static,
-) -> Result<Vec<u8>, ApiError> {
-    let n_numbers: usize = answer.embeddings.iter().map(|embedding| embedding.dimensions()).sum();
-    if n_numbers <= MAX_NUMBERS_INLINE {
-        return Ok(encode());
+impl Shared {
+    /// Runs `encode`, which makes about `n_bytes`, once there is room for them: here if
+    /// `answer` is small, else on a thread that may take its time.
+    ///
+    /// # Errors
+    /// No room until `deadline`.
+    pub(super) async fn write(
+        &self,
+        answer: &EmbedAnswer,
+        n_bytes: usize,
+        deadline: Instant,
+        encode: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Result<Bytes, ApiError> {
+        let room = self.answers.room(n_bytes, deadline).await?;
+        let n_numbers: usize = answer.embeddings.iter().map(|embedding| embedding.dimensions()).sum();
+        if n_numbers <= MAX_NUMBERS_INLINE {
+            return Ok(room.keep(encode()));
+        }
+        tokio::task::spawn_blocking(move || room.keep(encode()))
+            .await
+            .map_err(|_| ApiError::internal("the answer could not be written"))
     }
-    tokio::task::spawn_blocking(encode)
-        .await
-        .map_err(|_| ApiError::internal("the answer could not be written"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -93,21 +94,34 @@ impl Desk {
     /// Starts `serve` on ports that the system chooses, and waits until it listens.
     #[track_caller]
     pub fn serve(&self, configuration: &str) -> Gateway {
+        self.start("", configuration, Stdio::inherit())
+    }
+
+    /// As `serve`, with further keys of `[server]`, and a log that the test reads.
+    #[track_caller]
+    pub fn serve_logged(&self, server: &str, configuration: &str) -> (Gateway, Log) {
+        let mut gateway = self.start(server, configuration, Stdio::piped());
+        let stderr = gateway.child.stderr.take().expect("stderr is piped");
+        (gateway, Log::new(stderr))
+    }
+
+    #[track_caller]
+    fn start(&self, server: &str, configuration: &str, stderr: Stdio) -> Gateway {
         let listen = "listen = \"127.0.0.1:0\"";
-        let file = format!("[server]\n{listen}\n[admin]\n{listen}\n{configuration}");
+        let file = format!("[admin]\n{listen}\n[server]\n{listen}\n{server}\n{configuration}");
         let path = self.write("serve.toml", file);
         let mut command =
             self.command(&[OsStr::new("serve"), "--json".as_ref(), "--config".as_ref(), path.as_ref()]);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the binary can be started");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary can be started");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("stdout can be read");
         let line: Value = serde_json::from_str(&line).expect("the first line is the event `listening`");
-        let address = |key: &str| line[key].as_str().unwrap_or_default().replace("http://", "");
+        let address = |key: &str| {
+            let url = line[key].as_str().unwrap_or_default();
+            url.split_once("://").map_or("", |(_, address)| address).to_owned()
+        };
         Gateway { api: address("api"), admin: address("admin"), child, stdout }
     }
 }
@@ -133,6 +147,40 @@ pub struct Gateway {
     pub admin: String,
     child: Child,
     stdout: BufReader<ChildStdout>,
+}
+
+/// What a running `serve` logs, line by line.
+pub struct Log {
+    lines: mpsc::Receiver<String>,
+}
+
+impl Log {
+    fn new(stderr: ChildStderr) -> Self {
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { lines }
+    }
+
+    /// Waits for a line that has all of `words`, and returns it; those before it are gone.
+    #[track_caller]
+    pub fn until(&self, words: &[&str]) -> String {
+        let mut passed = Vec::new();
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("no line with {words:?} in the log:\n{}", passed.join("\n"));
+            };
+            if words.iter().all(|word| line.contains(word)) {
+                return line;
+            }
+            passed.push(line);
+        }
+    }
 }
 
 /// An HTTP answer.

@@ -1,0 +1,66 @@
+//! The limit of open files: every connection is one, and systems begin with few.
+
+/// Files that are open beside connections: standard streams, the log, the listeners,
+/// the runtime's own, stores, plugins while they are read.
+const SPARE: usize = 64;
+
+/// Raises the soft limit of open files to what `n_connections` at once need, as far
+/// as the hard limit allows. A warning says where that does not do.
+pub(super) fn allow(n_connections: usize) {
+    let needed = (n_connections + SPARE) as u64;
+    match raise(needed) {
+        Ok(limit) if limit < needed => tracing::warn!(
+            needed,
+            limit,
+            "the system allows fewer open files than there may be connections: raise the hard limit (`ulimit -Hn`, \
+             systemd's LimitNOFILE=), or lower `server.max_connections`"
+        ),
+        Ok(limit) => tracing::debug!(needed, limit, "open files are allowed"),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, needed, "the limit of open files cannot be raised");
+        }
+    }
+}
+
+/// Returns the soft limit from now on.
+#[cfg(unix)]
+fn raise(needed: u64) -> std::io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(current) = current.filter(|current| *current < needed) else {
+        return Ok(current.unwrap_or(u64::MAX));
+    };
+    let raised = maximum.map_or(needed, |maximum| needed.min(maximum));
+    if current < raised {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum })?;
+    }
+    Ok(raised)
+}
+
+#[cfg(not(unix))]
+fn raise(needed: u64) -> std::io::Result<u64> {
+    Ok(needed)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_limit_goes_up_to_what_is_needed_and_never_down() {
+        let before = getrlimit(Resource::Nofile);
+        let low = before.current.map_or(512, |current| current.min(512));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(low), maximum: before.maximum }).unwrap();
+        assert_eq!(raise(low - 1).unwrap(), low);
+        assert_eq!(raise(low + 10).unwrap(), low + 10);
+        assert_eq!(getrlimit(Resource::Nofile).current, Some(low + 10));
+        if let Some(maximum) = before.maximum {
+            assert_eq!(raise(maximum + 1).unwrap(), maximum);
+        }
+        setrlimit(Resource::Nofile, before).unwrap();
+    }
+}
