@@ -78,6 +78,11 @@ impl App {
         Searcher { embedder: self.embedder.clone(), store }
     }
 
+    /// Finds what is wrong with the certificates, without a listener.
+    pub fn check_certificates(&self) -> Result<(), AppError> {
+        Ok(crate::server::check_certificates(&self.config.server, &self.config.admin)?)
+    }
+
     /// Binds the listeners; nothing is served until the server runs.
     pub async fn bind(&self) -> Result<Server, AppError> {
         let Config { server, admin, upstreams, .. } = self.config.clone();

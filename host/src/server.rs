@@ -149,7 +149,7 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
-    #[error("no TLS on [{table}]")]
+    #[error("[{table}.tls] makes no TLS")]
     Tls {
         table: &'static str,
         #[source]
@@ -221,6 +221,16 @@ impl Server {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// Reads the certificates that the listeners would speak TLS with.
+///
+/// # Errors
+/// Names the table, the file, and what is wrong with it.
+pub fn check_certificates(config: &Config, admin: &AdminConfig) -> Result<(), ServerError> {
+    tls(config.tls.clone(), "server")?;
+    tls(admin.tls.clone(), "admin")?;
+    Ok(())
 }
 
 /// Lets the process open the files that both listeners and `n_calls` to upstreams need at once.

@@ -49,7 +49,7 @@ fn check_host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), Ap
     }
     match (uri.authority(), host) {
         (None, None) if version == Version::HTTP_11 => {
-            Err(ApiError::malformed("there is no `host` header: HTTP/1.1 requires one"))
+            Err(ApiError::malformed("there is no `host` header: one is required"))
         }
         (Some(authority), Some(host))
             if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>

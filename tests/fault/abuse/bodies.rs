@@ -41,9 +41,27 @@ async fn bodies_together_have_a_bound() {
         drop(stream.write_all(almost).await);
         refused += usize::from(status(&rest(&mut stream).await) == 429);
     }
-    drop(held);
-    attacked.serves_others().await;
     assert!(0 < refused);
+    attacked.serves_others().await;
+    drop(held);
+    attacked.stays_within(16 * MIB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lengths_that_are_only_announced_take_no_room() {
+    let attacked =
+        Attacked::start("max_body = \"8MiB\"\nmax_bodies = \"16MiB\"\nbody_timeout = \"10m\"").await;
+    let request = post("/v1/embeddings", "", &" ".repeat(8 << 20));
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        let mut stream = attacked.connect().await;
+        stream.write_all(&request.as_bytes()[..500]).await.unwrap();
+        streams.push(stream);
+    }
+    let mut stream = attacked.connect().await;
+    let honest = request.replacen("content-length", "connection: close\r\ncontent-length", 1);
+    let answer = exchange(&mut stream, honest).await;
+    assert!(answer.contains("missing request body"), "{answer}");
     attacked.stays_within(16 * MIB);
 }
 

@@ -94,6 +94,13 @@ impl Attacked {
         value.map_or(0.0, Result::unwrap)
     }
 
+    /// Waits until `n` connections ended for `cause`: a client may see the end of its own first.
+    pub(super) async fn until_ended(&self, cause: &str, n: usize) {
+        let ended = async { while self.ended(cause).await < n as f64 {} };
+        timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("fewer than {n} ended for {cause}"));
+        assert_eq!(self.ended(cause).await, n as f64, "{cause}");
+    }
+
     /// Connections that ended for `cause`.
     pub(super) async fn ended(&self, cause: &str) -> f64 {
         let labels = format!("listener=\"apis\",cause=\"{cause}\"");

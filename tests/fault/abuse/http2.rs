@@ -50,19 +50,20 @@ async fn requests_that_are_taken_back_at_once_end_the_connection() {
     for _ in 0..5 {
         send(&attacked, &bytes).await;
     }
-    attacked.log.until(&["WARN", "cause=\"reset_flood\""]);
+    attacked.log.until(&["WARN", "cause=\"http2_flood\""]);
+    attacked.until_ended("http2_flood", 5).await;
     attacked.stays_within(8 * MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_never_ends_ends_the_connection() {
     let attacked = Attacked::start("").await;
-    let padding = [&[0x40, 1, b'x', 0x7f, 0x81, 0x7e][..], &[b'y'; 16_000]].concat();
+    let padding = [&[0x40, 1, b'x', 0x7f, 0x81, 0x7c][..], &[b'y'; 16_000]].concat();
     let mut bytes = flood(0, |_| Vec::new());
     bytes.extend(frame(HEADERS, END_STREAM, 1, HEAD));
     bytes.extend((0..1000).flat_map(|_| frame(CONTINUATION, 0, 1, &padding)));
     send(&attacked, &bytes).await;
-    attacked.log.until(&["cause=\""]);
+    attacked.log.until(&["WARN", "cause=\"http2_flood\""]);
     attacked.stays_within(4 * MIB);
 }
 

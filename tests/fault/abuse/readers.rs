@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::gateway::{Attacked, MIB, MODEL, PATIENCE, exchange, post, rest, status};
+use super::gateway::{Attacked, MIB, MODEL, PATIENCE, exchange, post, status};
 
 /// An answer of some 23 MB: more than the system's buffers take.
 const N_TEXTS: usize = 8192;
@@ -42,16 +42,6 @@ async fn who_does_not_read_is_hung_up_on_and_others_are_served() {
     attacked.serves_others().await;
     // The answers themselves, and the texts and vectors that they are made of.
     attacked.stays_within(32 * MIB + 6 * 16 * MIB);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_reads_slowly_and_steadily_is_answered() {
-    let attacked = Attacked::start_with("write_timeout = \"10m\"", MANY_TEXTS).await;
-    let mut stream = ask(&attacked).await;
-    attacked.serves_others().await;
-    stream.shutdown().await.ok();
-    drop(rest(&mut stream).await);
-    attacked.serves_others().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,6 +265,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_takes_an_answer_slowly_and_steadily_has_all_the_time() {
+        let (activity, _place) = connection().await;
+        let under_way = activity.begin(Version::HTTP_11);
+        let deeds = async {
+            for _ in 0..20 {
+                under_way.taken();
+                sleep(20 * SECOND).await;
+            }
+            drop(under_way);
+        };
+        check(&activity, deeds, (490, Cause::Idle)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn each_answer_must_be_taken_on_its_own() {
         let (activity, _place) = connection().await;
         let (stuck, brisk) = (activity.begin(Version::HTTP_2), activity.begin(Version::HTTP_2));

@@ -32,8 +32,8 @@ pub(super) enum Cause {
     HeadTooLarge,
     /// What came is no HTTP, or could be read in two ways.
     Malformed,
-    /// Requests over HTTP/2 were begun and taken back again and again.
-    ResetFlood,
+    /// Frames of HTTP/2 without end: requests that are taken back again and again, or heads that go on.
+    Flood,
     /// The rules of HTTP/2 were broken.
     Protocol,
     /// No TLS came about.
@@ -51,7 +51,7 @@ impl Cause {
         Self::SlowReader,
         Self::HeadTooLarge,
         Self::Malformed,
-        Self::ResetFlood,
+        Self::Flood,
         Self::Protocol,
         Self::Tls,
     ];
@@ -67,7 +67,7 @@ impl Cause {
             Self::SlowReader => "slow_reader",
             Self::HeadTooLarge => "head_too_large",
             Self::Malformed => "malformed",
-            Self::ResetFlood => "reset_flood",
+            Self::Flood => "http2_flood",
             Self::Protocol => "protocol",
             Self::Tls => "tls",
         }
@@ -80,7 +80,7 @@ impl Cause {
 
     /// Whether somebody may be up to something, or something is set too low.
     fn is_alarming(self) -> bool {
-        matches!(self, Self::Displaced | Self::ResetFlood | Self::Cut)
+        matches!(self, Self::Displaced | Self::Flood | Self::Cut)
     }
 }
 
@@ -99,9 +99,9 @@ impl From<Cause> for Ended {
 
 impl Ended {
     pub(super) fn without_tls(error: std::io::Error) -> Self {
-        // Who leaves during the handshake is no attack on it.
-        let is_gone = error.get_ref().is_none();
-        Self { cause: if is_gone { Cause::Closed } else { Cause::Tls }, error: Some(error.into()) }
+        // All else is a client that leaves during the handshake.
+        let is_refused = error.kind() == std::io::ErrorKind::InvalidData;
+        Self { cause: if is_refused { Cause::Tls } else { Cause::Closed }, error: Some(error.into()) }
     }
 
     /// What hyper says of a connection that it served.
@@ -121,12 +121,10 @@ fn cause_of(error: &(dyn Error + 'static)) -> Cause {
     if known.is_parse() {
         return Cause::Malformed;
     }
-    // Only the words of an HTTP/2 error are open to see.
+    // Of an HTTP/2 error, only the words are open to see: here those of ENHANCE_YOUR_CALM.
     let words = known.source().map(|source| source.to_string()).unwrap_or_default();
-    if words.contains("_resets") {
-        Cause::ResetFlood
-    } else if words.contains("too_many_continuations") {
-        Cause::HeadTooLarge
+    if words.contains("detected excessive load") {
+        Cause::Flood
     } else if words.contains("error detected") {
         Cause::Protocol
     } else {
@@ -212,8 +210,8 @@ mod tests {
 
     #[test]
     fn who_leaves_in_the_middle_of_a_handshake_is_no_failure_of_tls() {
-        let gone = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        assert_eq!(Ended::without_tls(gone).cause, Cause::Closed);
-        assert_eq!(Ended::without_tls(std::io::Error::other("bad hello")).cause, Cause::Tls);
+        let failed = |kind| Ended::without_tls(std::io::Error::new(kind, "tls handshake eof")).cause;
+        assert_eq!(failed(std::io::ErrorKind::UnexpectedEof), Cause::Closed);
+        assert_eq!(failed(std::io::ErrorKind::InvalidData), Cause::Tls);
     }
 }

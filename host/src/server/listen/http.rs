@@ -17,6 +17,9 @@ const MAX_TAKEN_BACK: usize = 20;
 /// Requests over HTTP/2 that were reset for a mistake in them, at most.
 const MAX_MISTAKEN: usize = 128;
 
+/// Bytes of bodies that one HTTP/2 connection may send before they are read.
+const WINDOW: u32 = 256 * 1024;
+
 /// What bounds one connection.
 #[derive(Clone, Copy)]
 pub(in crate::server) struct Limits {
@@ -57,6 +60,8 @@ pub(super) fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
         .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
         .max_pending_accept_reset_streams(MAX_TAKEN_BACK)
         .max_local_error_reset_streams(MAX_MISTAKEN)
         .keep_alive_interval(limits.times.idle)
