@@ -220,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_bodies_together_have_a_bound_and_room_comes_back() {
-        let (bodies, none) = (bodies(150_000, 400_000), HeaderMap::new());
+        let (bodies, none) = (bodies(150_000, 410_000), HeaderMap::new());
         let large = || Full::new(Bytes::from(vec![b'x'; 150_000]));
         let held = (bodies.read(&none, large()).await.unwrap(), bodies.read(&none, large()).await.unwrap());
         check(bodies.read(&none, large()).await, Err(BodyError::NoRoom));

@@ -1,5 +1,7 @@
 //! TLS: sessions of the right kind only, and certificates that change under way.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +34,8 @@ impl Pair {
     }
 
     fn write(&self, desk: &Desk) {
-        desk.write("tls/key.pem", &self.key);
+        let key = desk.write("tls/key.pem", &self.key);
+        std::fs::set_permissions(key, Permissions::from_mode(0o644)).unwrap();
         desk.write("tls/certificate.pem", &self.certificate);
     }
 
@@ -76,7 +79,8 @@ async fn both_versions_of_http_are_spoken_over_tls() {
     let (desk, pair) = (desk(), Pair::new());
     pair.write(&desk);
     let (gateway, log) = desk.serve_logged(KEYS, "");
-    log.until(&["serving over TLS", "until="]);
+    log.until(&["WARN", "private key", "key.pem"]);
+    log.until(&["INFO", "serving over TLS", "until="]);
     assert!(is_healthy(pair.session(&gateway.api, &["http/1.1"]).await.unwrap()).await);
     assert!(is_healthy(pair.session(&gateway.api, &[]).await.unwrap()).await);
     let stream = pair.session(&gateway.api, &["h2", "http/1.1"]).await.unwrap();

@@ -117,10 +117,14 @@ impl Door {
             _ => return cause.into(),
         };
         connection.as_mut().graceful_shutdown();
-        match tokio::time::timeout(patience, connection).await {
-            Ok(_) => cause.into(),
-            Err(_) if cause == Cause::Stopped => Cause::Cut.into(),
-            Err(_) => cause.into(),
+        tokio::select! {
+            biased;
+            _ = connection => cause.into(),
+            () = watch.place.0.displaced() => Cause::Displaced.into(),
+            () = tokio::time::sleep(patience) => match cause {
+                Cause::Stopped => Cause::Cut.into(),
+                cause => cause.into(),
+            },
         }
     }
 }
