@@ -25,9 +25,10 @@ async fn a_body_that_does_not_arrive_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_together_have_a_bound() {
     let attacked =
-        Attacked::start("max_body = \"8MiB\"\nmax_bodies = \"16MiB\"\nbody_timeout = \"10m\"").await;
+        Attacked::start("max_body = \"8MiB\"\nmax_bodies = \"24MiB\"\nbody_timeout = \"10m\"").await;
     let request = post("/v1/embeddings", "", &"x".repeat(8 << 20));
     let (almost, _) = request.as_bytes().split_at(request.len() - 1);
+    // Three quarters are for large ones: two fit, and a third does not.
     let mut held = Vec::new();
     let mut refused = 0;
     for _ in 0..2 {
@@ -44,7 +45,7 @@ async fn bodies_together_have_a_bound() {
     assert!(0 < refused);
     attacked.serves_others().await;
     drop(held);
-    attacked.stays_within(16 * MIB);
+    attacked.stays_within(24 * MIB);
 }
 
 #[tokio::test(flavor = "multi_thread")]
