@@ -85,9 +85,9 @@ impl App {
 
     /// Binds the listeners; nothing is served until the server runs.
     pub async fn bind(&self) -> Result<Server, AppError> {
-        let Config { server, admin, upstreams, .. } = self.config.clone();
+        let Config { mut server, admin, upstreams, .. } = self.config.clone();
         let n_calls = upstreams.iter().map(|upstream| upstream.max_in_flight).sum();
-        crate::server::allow_open_files(&server, &admin, n_calls);
+        crate::server::allow_open_files(&mut server, &admin, n_calls);
         Ok(Server::bind(server, admin, self.embedder.clone(), self.metrics.clone()).await?)
     }
 

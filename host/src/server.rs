@@ -233,9 +233,10 @@ pub fn check_certificates(config: &Config, admin: &AdminConfig) -> Result<(), Se
     Ok(())
 }
 
-/// Lets the process open the files that both listeners and `n_calls` to upstreams need at once.
-pub fn allow_open_files(config: &Config, admin: &AdminConfig, n_calls: usize) {
-    open_files::allow(config.max_connections + admin.max_connections + n_calls);
+/// Lets the process open the files that both listeners and `n_calls` to upstreams need at
+/// once; where the system refuses, `config` has fewer connections afterwards.
+pub fn allow_open_files(config: &mut Config, admin: &AdminConfig, n_calls: usize) {
+    config.max_connections = open_files::allow(config.max_connections, admin.max_connections + n_calls);
 }
 
 fn tls(config: Option<TlsConfig>, table: &'static str) -> Result<Option<tls::Tls>, ServerError> {

@@ -59,10 +59,19 @@ pub fn start_log(config: &Config, colour: bool) -> Result<(), LogError> {
     started.map_err(|_| LogError::Started)
 }
 
+/// Libraries that warn of each thing that a stranger does: the server tells it, and not without end.
+const QUIET: [&str; 2] = ["h2=error", "hyper=error"];
+
 fn filter(directives: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(directives)
-        .map_err(|error| LogError::Filter { filter: directives.to_owned(), reason: error.to_string() })
+    let wrong = |reason: String| LogError::Filter { filter: directives.to_owned(), reason };
+    let mut filter = EnvFilter::builder().parse(directives).map_err(|error| wrong(error.to_string()))?;
+    for quiet in QUIET {
+        let (library, _) = quiet.split_once('=').unwrap_or((quiet, ""));
+        if !directives.split(',').any(|named| named.trim().starts_with(library)) {
+            filter = filter.add_directive(quiet.parse().map_err(|error| wrong(format!("{error}")))?);
+        }
+    }
+    Ok(filter)
 }
 
 /// Upper bounds of histograms by the last word of their names. Seconds go from
@@ -136,6 +145,13 @@ mod tests {
         check_filter("warn,embergate::server=debug", true);
         check_filter("", true);
         check_filter("embergate=loud", false);
+    }
+
+    #[test]
+    fn libraries_that_strangers_make_talk_are_quiet_unless_they_are_named() {
+        let shown = |directives: &str| filter(directives).unwrap().to_string();
+        assert!(shown("info").contains("h2=error") && shown("info").contains("hyper=error"));
+        assert!(shown("info,h2=debug").contains("h2=debug") && !shown("info,h2=debug").contains("h2=error"));
     }
 
     #[test]

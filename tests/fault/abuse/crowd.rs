@@ -36,6 +36,17 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_files_are_few_idle_connections_still_keep_nobody_out() {
+    let attacked = Attacked::start_with_files(200).await;
+    let mut crowd = Vec::new();
+    for _ in 0..1000 {
+        crowd.push(attacked.connect().await);
+    }
+    attacked.serves_others().await;
+    attacked.log.until(&["WARN", "cause=\"displaced\""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_with_a_request_under_way_is_never_displaced() {
     let sim = OllamaSim::start(&[("sim", 8)]).await;
     let attacked = Attacked::start_with("max_connections = 2", &upstream(&sim)).await;

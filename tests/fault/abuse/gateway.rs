@@ -40,6 +40,18 @@ impl Attacked {
     pub(super) async fn start_with(server: &str, configuration: &str) -> Self {
         let desk = Desk::new(env!("CARGO_BIN_EXE_embergate"));
         let (gateway, log) = desk.serve_logged(server, configuration);
+        Self::warmed(desk, gateway, log).await
+    }
+
+    /// Starts a gateway that may open `n_files` files, and says so at the start.
+    pub(super) async fn start_with_files(n_files: usize) -> Self {
+        let desk = Desk::new(env!("CARGO_BIN_EXE_embergate")).limited_to(n_files);
+        let (gateway, log) = desk.serve_logged("", "");
+        log.until(&["WARN", "fewer open files", &format!("limit={n_files}")]);
+        Self::warmed(desk, gateway, log).await
+    }
+
+    async fn warmed(desk: Desk, gateway: binary::Gateway, log: Log) -> Self {
         let mut attacked = Self { gateway, log, right: Value::Null, warm: 0, _desk: desk };
         attacked.right = attacked.kelp().await;
         attacked.warm = attacked.most_memory();

@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Desk {
     binary: PathBuf,
     root: tempfile::TempDir,
+    max_files: Option<usize>,
 }
 
 /// What a command that ended said.
@@ -36,7 +37,12 @@ impl Desk {
         for folder in ["home", "work"] {
             fs::create_dir(root.path().join(folder)).expect("a folder can be made");
         }
-        Self { binary: binary.into(), root }
+        Self { binary: binary.into(), root, max_files: None }
+    }
+
+    /// The commands may open `max_files` files, and no more.
+    pub fn limited_to(self, max_files: usize) -> Self {
+        Self { max_files: Some(max_files), ..self }
     }
 
     /// The folder that commands run in, with links in its path followed.
@@ -64,7 +70,14 @@ impl Desk {
     pub fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
         let home = self.home();
         let cache = std::env::temp_dir().join("embergate-e2e-cache");
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.max_files {
+            None => Command::new(&self.binary),
+            Some(max_files) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {max_files}; exec \"$0\" \"$@\"")).arg(&self.binary);
+                shell
+            }
+        };
         command
             .args(arguments)
             .current_dir(self.folder())
