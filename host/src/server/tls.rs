@@ -247,8 +247,8 @@ fn tell(config: &TlsConfig, pair: &Pair, message: &str) {
         Some(until) if until.is_past() => {
             tracing::warn!(certificate, %until, "the certificate has run out: clients will refuse it");
         }
-        Some(until) => tracing::info!(certificate, %until, message),
-        None => tracing::info!(certificate, message),
+        Some(until) => tracing::info!(certificate, %until, "{message}"),
+        None => tracing::info!(certificate, "{message}"),
     }
 }
 
