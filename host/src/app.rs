@@ -78,9 +78,16 @@ impl App {
         Searcher { embedder: self.embedder.clone(), store }
     }
 
+    /// Finds what is wrong with the certificates, without a listener.
+    pub fn check_certificates(&self) -> Result<(), AppError> {
+        Ok(crate::server::check_certificates(&self.config.server, &self.config.admin)?)
+    }
+
     /// Binds the listeners; nothing is served until the server runs.
     pub async fn bind(&self) -> Result<Server, AppError> {
-        let Config { server, admin, keys, .. } = self.config.clone();
+        let Config { mut server, admin, keys, upstreams, .. } = self.config.clone();
+        let n_calls = upstreams.iter().map(|upstream| upstream.max_in_flight).sum();
+        crate::server::allow_open_files(&mut server, &admin, n_calls);
         let shown = self.config.to_toml();
         let (embedder, metrics) = (self.embedder.clone(), self.metrics.clone());
         Ok(Server::bind(server, admin, &keys, shown, embedder, metrics).await?)

@@ -130,6 +130,10 @@ impl Config {
         let start = |path: &mut PathBuf| *path = folder.join(&*path);
         start(&mut self.plugins.dir);
         self.plugins.cache_dir.iter_mut().for_each(start);
+        for tls in self.server.tls.iter_mut().chain(&mut self.admin.tls) {
+            start(&mut tls.certificate);
+            start(&mut tls.key);
+        }
         self.store.path.iter_mut().for_each(start);
         self.store.api_key_file.iter_mut().for_each(start);
         self.upstreams.iter_mut().flat_map(|upstream| &mut upstream.api_key_file).for_each(start);
@@ -213,7 +217,7 @@ mod tests {
     fn a_key_like_no_other_lists_what_there_is() {
         check(
             "[admin]\nxyz = 1",
-            &["2: unknown key `xyz` in [admin]: the keys there are `listen`, `max_connections`"],
+            &["2: unknown key `xyz` in [admin]: the keys there are `listen`, `max_connections`, `tls`"],
         );
     }
 

@@ -15,10 +15,12 @@ use crate::telemetry::Metrics;
 use crate::units::ByteSize;
 
 mod admin;
+mod answers;
 mod body;
 mod error;
 mod exchange;
 mod guard;
+mod head;
 mod health;
 mod input;
 mod keys;
@@ -26,15 +28,18 @@ mod listen;
 mod notices;
 mod observe;
 mod ollama;
+mod open_files;
 mod openai;
 mod options;
 mod route;
 mod service;
 mod timing;
+mod tls;
 mod trace;
 mod wire;
 
 pub use keys::{HashError, KeyConfig, KeyHash, NoRandomness, Right, Secret, WrittenHash};
+pub use tls::{TlsConfig, TlsError};
 
 /// The `[server]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -45,16 +50,29 @@ pub struct Config {
     pub max_body: ByteSize,
     /// Bodies of all requests under way together, at most; more are asked to come back.
     pub max_bodies: ByteSize,
+    /// Answers of all requests under way together, at most; further ones wait.
+    pub max_answers: ByteSize,
     /// How long a body may take to arrive.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
     /// A request's line and headers, at most; under 8 KiB counts as 8 KiB.
     pub max_head: ByteSize,
-    /// How long a connection may stay without a request, and a request's head may
-    /// take to arrive. Over HTTP/2, and before the first byte, up to twice that.
+    /// Headers of a request, at most.
+    pub max_headers: usize,
+    /// A request's path and query, at most.
+    pub max_uri: ByteSize,
+    /// How long a request's head may take to arrive; before a connection's first
+    /// one, the first byte and the handshake count too.
     #[serde(with = "humantime_serde")]
     pub head_timeout: Duration,
-    /// Connections at once, at most; further ones wait in the system's queue.
+    /// How long a connection may stay without another request.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// How long a client may take for each further 256 KiB of its answer.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
+    /// Connections at once, at most; a further one gets the place of the one that
+    /// has waited longest without a request under way.
     pub max_connections: usize,
     /// Requests at once over one HTTP/2 connection, at most.
     pub max_streams: u32,
@@ -75,6 +93,9 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Whether the access log and spans name clients by their IP address.
     pub log_client_address: bool,
+    /// Without it, HTTP is spoken in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
 }
 
 impl Default for Config {
@@ -83,9 +104,14 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8642)),
             max_body: ByteSize::mib(32),
             max_bodies: ByteSize::mib(256),
+            max_answers: ByteSize::mib(256),
             body_timeout: Duration::from_secs(60),
             max_head: ByteSize::kib(64),
-            head_timeout: Duration::from_secs(60),
+            max_headers: 100,
+            max_uri: ByteSize::kib(8),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
+            write_timeout: Duration::from_secs(30),
             max_connections: 1024,
             max_streams: 100,
             max_timeout: Duration::from_secs(600),
@@ -94,6 +120,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             log_client_address: false,
+            tls: None,
         }
     }
 }
@@ -105,11 +132,14 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// Connections at once, at most: its own, so that metrics can be read while the APIs are full.
     pub max_connections: usize,
+    /// Without it, HTTP is spoken in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8643)), max_connections: 64 }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8643)), max_connections: 64, tls: None }
     }
 }
 
@@ -132,6 +162,12 @@ pub enum ServerError {
     },
     #[error("`sha256` of key `{key}` {source}")]
     KeyHash { key: String, source: HashError },
+    #[error("[{table}.tls] makes no TLS")]
+    Tls {
+        table: &'static str,
+        #[source]
+        source: TlsError,
+    },
 }
 
 impl Server {
@@ -139,7 +175,8 @@ impl Server {
     /// configuration that the admin API tells.
     ///
     /// # Errors
-    /// Names the address that cannot be had, and its key; or the API key that has no hash.
+    /// Names the address that cannot be had, and its key; the API key that has no
+    /// hash; or what is wrong with a certificate.
     pub async fn bind(
         config: Config,
         admin: AdminConfig,
@@ -149,10 +186,14 @@ impl Server {
         metrics: Metrics,
     ) -> Result<Self, ServerError> {
         let keys = Keys::new(keys).map_err(|(key, source)| ServerError::KeyHash { key, source })?;
+        let apis_tls = tls(config.tls.clone(), "server")?;
+        let admin_tls = tls(admin.tls.clone(), "admin")?;
         let (apis_socket, apis_address) = bind(config.listen, "server.listen").await?;
         let (admin_socket, admin_address) = bind(admin.listen, "admin.listen").await?;
-        for (address, key) in [(apis_address, "server.listen"), (admin_address, "admin.listen")] {
-            if let Some(exposure) = keys::exposure(address, &keys, false) {
+        for (address, key, tls) in
+            [(apis_address, "server.listen", &apis_tls), (admin_address, "admin.listen", &admin_tls)]
+        {
+            if let Some(exposure) = keys::exposure(address, &keys, tls.is_some()) {
                 tracing::warn!(%address, key, "{exposure}");
             }
         }
@@ -174,6 +215,7 @@ impl Server {
                 address: apis_address,
                 max_connections: apis_connections,
                 limits,
+                tls: apis_tls,
                 service: service::Service::new(shared.clone(), route::Routes::apis()),
             },
             admin: listen::Listener {
@@ -182,6 +224,7 @@ impl Server {
                 address: admin_address,
                 max_connections: admin.max_connections,
                 limits,
+                tls: admin_tls,
                 service: service::Service::new(shared, route::Routes::admin()),
             },
             metrics,
@@ -192,6 +235,11 @@ impl Server {
     /// The addresses that were bound, the APIs' and the admin's: with port 0, the ones that the system chose.
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
         (self.apis.address, self.admin.address)
+    }
+
+    /// Whether each listener speaks TLS, the APIs' and the admin's.
+    pub fn speaks_tls(&self) -> (bool, bool) {
+        (self.apis.tls.is_some(), self.admin.tls.is_some())
     }
 
     /// Serves until `stop`, then answers what is under way, for `drain_timeout` at most, and returns.
@@ -205,6 +253,26 @@ impl Server {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// Reads the certificates that the listeners would speak TLS with.
+///
+/// # Errors
+/// Names the table, the file, and what is wrong with it.
+pub fn check_certificates(config: &Config, admin: &AdminConfig) -> Result<(), ServerError> {
+    tls(config.tls.clone(), "server")?;
+    tls(admin.tls.clone(), "admin")?;
+    Ok(())
+}
+
+/// Lets the process open the files that both listeners and `n_calls` to upstreams need at
+/// once; where the system refuses, `config` has fewer connections afterwards.
+pub fn allow_open_files(config: &mut Config, admin: &AdminConfig, n_calls: usize) {
+    config.max_connections = open_files::allow(config.max_connections, admin.max_connections + n_calls);
+}
+
+fn tls(config: Option<TlsConfig>, table: &'static str) -> Result<Option<tls::Tls>, ServerError> {
+    config.map(tls::Tls::new).transpose().map_err(|source| ServerError::Tls { table, source })
 }
 
 async fn bind(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), ServerError> {

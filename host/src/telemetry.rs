@@ -89,10 +89,19 @@ where
     })
 }
 
+/// Libraries that warn of each thing that a stranger does: the server tells it, and not without end.
+const QUIET: [&str; 2] = ["h2=error", "hyper=error"];
+
 fn filter(directives: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(directives)
-        .map_err(|error| LogError::Filter { filter: directives.to_owned(), reason: error.to_string() })
+    let wrong = |reason: String| LogError::Filter { filter: directives.to_owned(), reason };
+    let mut filter = EnvFilter::builder().parse(directives).map_err(|error| wrong(error.to_string()))?;
+    for quiet in QUIET {
+        let (library, _) = quiet.split_once('=').unwrap_or((quiet, ""));
+        if !directives.split(',').any(|named| named.trim().starts_with(library)) {
+            filter = filter.add_directive(quiet.parse().map_err(|error| wrong(format!("{error}")))?);
+        }
+    }
+    Ok(filter)
 }
 
 /// Upper bounds of histograms by the last word of their names. Seconds go from
@@ -216,6 +225,13 @@ mod tests {
         let log = written(&Config { format: Format::Json, ..spans }, span_and_event);
         let end: serde_json::Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
         assert_eq!((&end["message"], &end["span"]["http.route"]), (&"close".into(), &"/x".into()));
+    }
+
+    #[test]
+    fn libraries_that_strangers_make_talk_are_quiet_unless_they_are_named() {
+        let shown = |directives: &str| filter(directives).unwrap().to_string();
+        assert!(shown("info").contains("h2=error") && shown("info").contains("hyper=error"));
+        assert!(shown("info,h2=debug").contains("h2=debug") && !shown("info,h2=debug").contains("h2=error"));
     }
 
     #[test]

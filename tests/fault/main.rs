@@ -1,6 +1,7 @@
 //! What happens when a peer misbehaves.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod abuse;
 mod bench;
 mod index;
 mod index_parts;

@@ -13,6 +13,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wit_parser", &["plugin"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
+    ("tokio_rustls", &["server"]),
+    ("rustix", &["server"]),
     ("reqwest", &["upstream"]),
     ("rusqlite", &["store"]),
     ("qdrant_client", &["store"]),

@@ -34,6 +34,7 @@ fn show(context: &Context) -> anyhow::Result<()> {
 
 async fn check(context: &Context) -> anyhow::Result<()> {
     let app = context.start().await?;
+    app.check_certificates()?;
     let config = &app.config;
     let file = context.file.as_ref().map(|file| file.display().to_string());
     let names = |names: Vec<&str>| match names.is_empty() {

@@ -1,5 +1,7 @@
 //! `embergate serve`
 
+use std::net::SocketAddr;
+
 use clap::Args;
 use serde_json::json;
 
@@ -19,11 +21,17 @@ impl Serve {
         let (api, admin) = server.addresses();
         let model = app.config.models.first().map_or("", |model| model.name.as_str());
         let header = if app.config.keys.is_empty() { "" } else { "-H 'authorization: Bearer KEY' " };
-        announce(context, &format!("http://{api}"), &format!("http://{admin}"), header, model)?;
+        let (api_tls, admin_tls) = server.speaks_tls();
+        announce(context, &url(api, api_tls), &url(admin, admin_tls), header, model)?;
         server.run(signals.token()).await;
         app.stop().await;
         Ok(Ending::Done)
     }
+}
+
+fn url(address: SocketAddr, speaks_tls: bool) -> String {
+    let scheme = if speaks_tls { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 fn announce(context: &Context, api: &str, admin: &str, header: &str, model: &str) -> std::io::Result<()> {

@@ -46,8 +46,13 @@ impl Faults {
             ("server.max_body", server.max_body.as_u64()),
             ("server.max_bodies", server.max_bodies.as_u64()),
             ("server.body_timeout", server.body_timeout.as_nanos() as u64),
+            ("server.max_answers", server.max_answers.as_u64()),
             ("server.max_head", server.max_head.as_u64()),
+            ("server.max_headers", server.max_headers as u64),
+            ("server.max_uri", server.max_uri.as_u64()),
             ("server.head_timeout", server.head_timeout.as_nanos() as u64),
+            ("server.idle_timeout", server.idle_timeout.as_nanos() as u64),
+            ("server.write_timeout", server.write_timeout.as_nanos() as u64),
             ("server.max_connections", server.max_connections as u64),
             ("server.max_streams", server.max_streams.into()),
             ("server.max_timeout", server.max_timeout.as_nanos() as u64),
@@ -70,6 +75,12 @@ impl Faults {
         ];
         for (path, value) in bounds {
             self.bound(path, path, value);
+        }
+        for (path, tls) in [("server.tls", &server.tls), ("admin.tls", &config.admin.tls)] {
+            if let Some(tls) = tls {
+                let path = format!("{path}.reload_every");
+                self.bound(&path, &path, tls.reload_every.as_nanos() as u64);
+            }
         }
         self.plugin_limits("plugins.limits", "plugins.limits", &plugins.limits.clone().into());
         if server.listen == config.admin.listen && server.listen.port() != 0 {

@@ -18,21 +18,35 @@ use super::Config;
 /// Memory is given out in pieces of this size, because permits are 32 bits.
 const PIECE: usize = 1024;
 
+/// Room that is taken with the first bytes of a body that is not shorter.
+const FIRST: usize = 16 * 1024;
+
 /// How long the rest of a body that was refused is read and thrown away.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
 
-/// Room for the bodies of all requests together.
+/// A body of fewer bytes is small: a few texts.
+const SMALL: usize = 64 * 1024;
+
+/// Room for the bodies of all requests together. A quarter is for small ones, so
+/// that large ones which hardly arrive do not shut them out.
 pub(super) struct Bodies {
     max: usize,
     timeout: Duration,
-    room: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 /// A body in memory; its room is free again when dropped.
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<Room>,
+}
+
+/// Room that was taken, in small or large.
+struct Room {
+    permit: OwnedSemaphorePermit,
+    is_small: bool,
 }
 
 /// Why a body was not read.
@@ -54,9 +68,13 @@ impl Bodies {
     pub(super) fn new(config: &Config, tasks: TaskTracker) -> Self {
         let bytes = |size: crate::units::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
         let max = bytes(config.max_body);
+        let all = bytes(config.max_bodies);
         // One body must fit, or nothing is ever answered.
-        let pieces = pieces(bytes(config.max_bodies).max(max)).min(Semaphore::MAX_PERMITS);
-        Self { max, timeout: config.body_timeout, room: Arc::new(Semaphore::new(pieces)), tasks }
+        let room = |bytes: usize, least: usize| {
+            Arc::new(Semaphore::new(pieces(bytes.max(least)).min(Semaphore::MAX_PERMITS)))
+        };
+        let (small, large) = (room(all / 4, SMALL), room(all - all / 4, max));
+        Self { max, timeout: config.body_timeout, small, large, tasks }
     }
 
     /// Reads all of `body`, or refuses it as early as possible: by its declared
@@ -95,8 +113,8 @@ impl Bodies {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let mut room = self.more_room(None, declared)?;
-        let mut bytes = BytesMut::with_capacity(declared);
+        let mut room = None;
+        let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
             let length = bytes.len() + data.len();
@@ -104,32 +122,30 @@ impl Bodies {
                 self.discard(body);
                 return Err(BodyError::TooLarge { max: self.max });
             }
-            room = self.more_room(room, length)?;
+            if bytes.capacity() < length {
+                let most = if declared == 0 { self.max } else { declared };
+                let capacity = (2 * bytes.capacity()).max(FIRST).min(most).max(length);
+                room = Some(self.more_room(room, capacity)?);
+                bytes.reserve(capacity - bytes.len());
+            }
             bytes.extend_from_slice(&data);
         }
         Ok(Held { bytes: bytes.freeze(), _room: room })
     }
 
-    /// Grows `held` until `length` bytes have room.
-    fn more_room(
-        &self,
-        held: Option<OwnedSemaphorePermit>,
-        length: usize,
-    ) -> Result<Option<OwnedSemaphorePermit>, BodyError> {
-        let have = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = pieces(length).saturating_sub(have);
-        if missing == 0 {
-            return Ok(held);
+    /// Room for `bytes` in place of what is `held`. It is taken as bytes arrive and
+    /// not as they are announced: a length costs a client nothing.
+    fn more_room(&self, held: Option<Room>, bytes: usize) -> Result<Room, BodyError> {
+        let is_small = bytes < SMALL;
+        let room = if is_small { &self.small } else { &self.large };
+        let kept = held.filter(|held| held.is_small == is_small);
+        let have = kept.as_ref().map_or(0, |kept| kept.permit.num_permits());
+        let missing = u32::try_from(pieces(bytes).saturating_sub(have)).map_err(|_| BodyError::NoRoom)?;
+        let mut permit = room.clone().try_acquire_many_owned(missing).map_err(|_| BodyError::NoRoom)?;
+        if let Some(kept) = kept {
+            permit.merge(kept.permit);
         }
-        let missing = u32::try_from(missing).map_err(|_| BodyError::NoRoom)?;
-        let more = self.room.clone().try_acquire_many_owned(missing).map_err(|_| BodyError::NoRoom)?;
-        Ok(Some(match held {
-            Some(mut held) => {
-                held.merge(more);
-                held
-            }
-            None => more,
-        }))
+        Ok(Room { permit, is_small })
     }
 
     /// Reads on for a moment and keeps nothing. Closing while a client still
@@ -212,13 +228,57 @@ mod tests {
 
     #[tokio::test]
     async fn all_bodies_together_have_a_bound_and_room_comes_back() {
-        let (bodies, none) = (bodies(2048, 3072), HeaderMap::new());
-        let two_pieces = || Full::new(Bytes::from(vec![b'x'; 2048]));
-        let held = bodies.read(&none, two_pieces()).await.unwrap();
-        check(bodies.read(&none, two_pieces()).await, Err(BodyError::NoRoom));
+        let (bodies, none) = (bodies(150_000, 410_000), HeaderMap::new());
+        let large = || Full::new(Bytes::from(vec![b'x'; 150_000]));
+        let held = (bodies.read(&none, large()).await.unwrap(), bodies.read(&none, large()).await.unwrap());
+        check(bodies.read(&none, large()).await, Err(BodyError::NoRoom));
         check(bodies.read(&none, streamed(&["small"])).await, Ok("small"));
         drop(held);
-        assert!(bodies.read(&none, two_pieces()).await.is_ok());
+        assert!(bodies.read(&none, large()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_grows_goes_over_to_the_large_ones() {
+        let (bodies, none) = (bodies(200_000, 200_000), HeaderMap::new());
+        let parts = ["x"; 100].map(|part| part.repeat(1000));
+        let frames = parts.iter().map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(part.clone()))));
+        let frames: Vec<_> = frames.collect();
+        let held = bodies.read(&none, StreamBody::new(stream::iter(frames))).await.unwrap();
+        assert_eq!(held.bytes.len(), 100_000);
+        assert_eq!(bodies.small.available_permits(), pieces(SMALL));
+        assert!(bodies.large.available_permits() <= pieces(100_000));
+    }
+
+    #[tokio::test]
+    async fn lengths_that_are_only_announced_take_no_room() {
+        let (bodies, none) = (bodies(1 << 20, 1 << 20), HeaderMap::new());
+        let announced = || Announced(1 << 20);
+        let mut waiting = Vec::new();
+        for _ in 0..100 {
+            let mut read = Box::pin(bodies.read(&none, announced()));
+            assert!(futures_util::FutureExt::now_or_never(read.as_mut()).is_none());
+            waiting.push(read);
+        }
+        assert!(bodies.read(&none, Full::new(Bytes::from(vec![b'x'; 1 << 20]))).await.is_ok());
+    }
+
+    /// A body that says how long it is, and does not come.
+    struct Announced(u64);
+
+    impl Body for Announced {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            std::task::Poll::Pending
+        }
+
+        fn size_hint(&self) -> hyper::body::SizeHint {
+            hyper::body::SizeHint::with_exact(self.0)
+        }
     }
 
     #[tokio::test]

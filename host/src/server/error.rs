@@ -8,6 +8,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTIC
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use super::answers::NoRoom;
 use super::body::BodyError;
 use super::route::{Api, Route};
 use crate::embed::EmbedError;
@@ -117,6 +118,11 @@ impl ApiError {
         }
     }
 
+    /// A request that is not even looked at, for `status`.
+    pub(super) fn refused(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(status, message)
+    }
+
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, message)
     }
@@ -223,6 +229,14 @@ impl From<BodyError> for ApiError {
             BodyError::Broken => plain(StatusCode::BAD_REQUEST),
         };
         let ollama = matches!(error, BodyError::NoRoom).then(|| OLLAMA_BUSY.to_owned());
+        Self { code, param, retry, ollama, ..Self::new(status, error.to_string()) }
+    }
+}
+
+impl From<NoRoom> for ApiError {
+    fn from(error: NoRoom) -> Self {
+        let Fate(status, code, param, retry) = busy(RETRY_AFTER_UNKNOWN);
+        let ollama = Some(OLLAMA_BUSY.to_owned());
         Self { code, param, retry, ollama, ..Self::new(status, error.to_string()) }
     }
 }

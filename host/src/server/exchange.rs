@@ -19,6 +19,13 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 /// Characters of a client's own request id, at most; a longer one is replaced.
 const MAX_REQUEST_ID: usize = 128;
 
+/// Who holds the other end of a connection, and how it is spoken over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) over_tls: bool,
+}
+
 /// What every step of a request's way is handed, beside what all requests share.
 pub(super) struct Exchange {
     /// The client's own where it is a decent one.
@@ -27,7 +34,7 @@ pub(super) struct Exchange {
     /// The trace that the client says it is in: 32 hexadecimal digits.
     pub(super) trace_id: Option<Box<str>>,
     /// Who holds the other end of the connection, which may be a proxy.
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) version: Version,
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -38,13 +45,15 @@ pub(super) struct Exchange {
     pub(super) caller: Caller,
     /// What the log will say: steps fill it in as they learn it.
     pub(super) record: Record,
+    /// Whether no other request may come over this connection.
+    pub(super) ends_connection: bool,
     shows_client: bool,
     ended: bool,
 }
 
 impl Exchange {
     /// Begins the exchange with a request from `peer`, and hands its body back.
-    pub(super) fn begin<B>(request: Request<B>, peer: SocketAddr, config: &Config) -> (Self, B) {
+    pub(super) fn begin<B>(request: Request<B>, peer: Peer, config: &Config) -> (Self, B) {
         let begun = Instant::now();
         let (Parts { method, uri, version, mut headers, .. }, body) = request.into_parts();
         keys::hide(&mut headers);
@@ -60,6 +69,7 @@ impl Exchange {
             origin: None,
             caller: Caller::default(),
             record: Record::default(),
+            ends_connection: false,
             shows_client: config.log_client_address,
             ended: false,
         };
@@ -68,7 +78,7 @@ impl Exchange {
 
     /// The client's address, where logs and spans may name it.
     pub(super) fn shown_client(&self) -> Option<IpAddr> {
-        self.shows_client.then(|| self.peer.ip().to_canonical())
+        self.shows_client.then(|| self.peer.address.ip().to_canonical())
     }
 
     /// Ends the exchange with `response`: logs and counts it.

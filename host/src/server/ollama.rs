@@ -9,7 +9,7 @@ use hyper::Response;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::options::{self, Options};
-use super::service::{Shared, encoded, json_response};
+use super::service::{Shared, json_response};
 use crate::embed::{EmbedAnswer, EmbedRequest, Spent};
 use crate::model::ModelName;
 
@@ -90,7 +90,9 @@ async fn answer(
         Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
         Form::Embeddings => encode::one(&answer),
     };
-    let mut response = json_response(encoded(exchange, &told, encode).await?);
+    let json =
+        shared.write(exchange, &told, encode::capacity(&told), begun + options.timeout, encode).await?;
+    let mut response = json_response(json);
     options::tell(response.headers_mut(), options.purpose, &told, notices);
     Ok(response)
 }

@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::input::Input;
 use super::notices::Notices;
 use super::options::{self, Options};
-use super::service::{Shared, encoded, json_response};
+use super::service::{Shared, json_response};
 use super::wire;
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest};
 use crate::model::ModelName;
@@ -46,7 +46,9 @@ pub(super) async fn embeddings(
     let answer = shared.embed(exchange, request).await?;
     let (model, format) = (asked.model, asked.format);
     let told = answer.clone();
-    let json = encoded(exchange, &told, move || encode(&model, &answer, format)).await?;
+    let (n_bytes, deadline) = (capacity(&told, format), exchange.begun + options.timeout);
+    let encode = move || encode(&model, &answer, format);
+    let json = shared.write(exchange, &told, n_bytes, deadline, encode).await?;
     let mut response = json_response(json);
     options::tell(response.headers_mut(), options.purpose, &told, Notices::default());
     Ok(response)

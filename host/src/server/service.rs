@@ -4,7 +4,6 @@
 //! learns goes into the [`Exchange`]. A route goes into `route.rs` and
 //! [`Service::dispatch`].
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,14 +16,15 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::answers::Answers;
 use super::body::{Bodies, Held};
 use super::error::ApiError;
-use super::exchange::{Exchange, REQUEST_ID};
+use super::exchange::{Exchange, Peer, REQUEST_ID};
 use super::keys::Keys;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
 use super::timing::SERVER_TIMING;
-use super::{Config, admin, guard, health, ollama, openai, trace};
+use super::{Config, admin, guard, head, health, ollama, openai, trace};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder};
 use crate::model::ModelName;
 use crate::telemetry::Metrics;
@@ -47,6 +47,7 @@ pub(super) struct Shared {
     keys: Keys,
     /// The configuration, as `config show` prints it.
     shown: Bytes,
+    answers: Answers,
     bodies: Bodies,
     metrics: Metrics,
 }
@@ -61,8 +62,8 @@ impl Shared {
         tasks: TaskTracker,
     ) -> Arc<Self> {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let bodies = Bodies::new(&config, tasks);
-        Arc::new(Self { config, embedder, started, keys, shown, bodies, metrics })
+        let (answers, bodies) = (Answers::new(&config), Bodies::new(&config, tasks));
+        Arc::new(Self { config, embedder, started, keys, shown, answers, bodies, metrics })
     }
 
     pub(super) fn times(&self) -> Times {
@@ -122,6 +123,32 @@ impl Shared {
         exchange.record.embedded(&answer);
         Ok(answer)
     }
+
+    /// Runs `encode`, which makes about `n_bytes`, once there is room for them: here if
+    /// `answer` is small, else on a thread that may take its time.
+    ///
+    /// # Errors
+    /// No room until `deadline`.
+    pub(super) async fn write(
+        &self,
+        exchange: &mut Exchange,
+        answer: &EmbedAnswer,
+        n_bytes: usize,
+        deadline: Instant,
+        encode: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Result<Bytes, ApiError> {
+        let begun = Instant::now();
+        let room = self.answers.room(n_bytes, deadline).await?;
+        let n_numbers: usize = answer.embeddings.iter().map(|embedding| embedding.dimensions()).sum();
+        let json = if n_numbers <= MAX_NUMBERS_INLINE {
+            room.keep(encode())
+        } else {
+            let written = tokio::task::spawn_blocking(move || room.keep(encode())).await;
+            written.map_err(|_| ApiError::internal("the answer could not be written"))?
+        };
+        exchange.record.timings.encode = begun.elapsed();
+        Ok(json)
+    }
 }
 
 impl Service {
@@ -130,7 +157,7 @@ impl Service {
     }
 
     /// Answers one request, whatever it is.
-    pub(super) async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Full<Bytes>>
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -163,12 +190,15 @@ impl Service {
         self.dispatch(route, id, exchange, body).await
     }
 
-    /// The steps before the body is read: page, path, method, key.
+    /// The steps before the body is read: head, page, path, method, key.
     fn let_in(
         &self,
         exchange: &mut Exchange,
         found: Option<(Route, Option<String>)>,
     ) -> Result<(Route, Option<String>), ApiError> {
+        let sound = head::check(exchange, &self.shared.config);
+        exchange.ends_connection = head::ends_connection(exchange, sound.is_err());
+        sound?;
         exchange.origin = guard::check(&exchange.uri, &exchange.headers, &self.shared.config)?;
         let (route, id) = found.ok_or_else(|| ApiError::no_path(exchange.uri.path()))?;
         if exchange.method == Method::OPTIONS {
@@ -179,7 +209,7 @@ impl Service {
         }
         exchange.caller = self.shared.keys.caller(&exchange.headers);
         exchange.record.key = exchange.caller.name();
-        self.shared.keys.let_in(&exchange.caller, route, exchange.peer)?;
+        self.shared.keys.let_in(&exchange.caller, route, exchange.peer.address)?;
         Ok((route, id))
     }
 
@@ -245,6 +275,9 @@ fn told(exchange: &Exchange, answered: Result<Response<Full<Bytes>>, ApiError>) 
     }
     headers.insert(SERVER_TIMING, exchange.record.timings.header(exchange.begun.elapsed()));
     exchange.caller.tell(headers);
+    if exchange.ends_connection {
+        head::end_connection(headers);
+    }
     guard::allow(headers, exchange.origin.clone());
     if exchange.method == Method::HEAD { without_body(response) } else { response }
 }
@@ -258,28 +291,10 @@ fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     Response::from_parts(parts, Full::default())
 }
 
-pub(super) fn json_response(json: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(json)));
+pub(super) fn json_response(json: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(json.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// Writes `answer` by `encode`: here if it is small, else on a thread that may take its time.
-pub(super) async fn encoded(
-    exchange: &mut Exchange,
-    answer: &EmbedAnswer,
-    encode: impl FnOnce() -> Vec<u8> + Send + 'static,
-) -> Result<Vec<u8>, ApiError> {
-    let begun = Instant::now();
-    let n_numbers: usize = answer.embeddings.iter().map(|embedding| embedding.dimensions()).sum();
-    let json = if n_numbers <= MAX_NUMBERS_INLINE {
-        encode()
-    } else {
-        let written = tokio::task::spawn_blocking(encode).await;
-        written.map_err(|_| ApiError::internal("the answer could not be written"))?
-    };
-    exchange.record.timings.encode = begun.elapsed();
-    Ok(json)
 }
 
 #[cfg(test)]

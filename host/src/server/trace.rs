@@ -115,9 +115,9 @@ pub(super) fn method(method: &Method) -> &'static str {
     }
 }
 
-/// HTTP/1.1 does not say it, and HTTP/2 says what the client believes.
+/// That of this connection: a proxy in front may have been asked by another one.
 fn scheme(exchange: &Exchange) -> &'static str {
-    if exchange.uri.scheme_str() == Some("https") { "https" } else { "http" }
+    if exchange.peer.over_tls { "https" } else { "http" }
 }
 
 fn version(version: Version) -> &'static str {

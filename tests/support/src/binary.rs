@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +21,7 @@ const LOG: &str = "serve.log";
 pub struct Desk {
     binary: PathBuf,
     root: tempfile::TempDir,
+    max_files: Option<usize>,
 }
 
 /// What a command that ended said.
@@ -38,7 +40,12 @@ impl Desk {
         for folder in ["home", "work"] {
             fs::create_dir(root.path().join(folder)).expect("a folder can be made");
         }
-        Self { binary: binary.into(), root }
+        Self { binary: binary.into(), root, max_files: None }
+    }
+
+    /// The commands may open `max_files` files, and no more.
+    pub fn limited_to(self, max_files: usize) -> Self {
+        Self { max_files: Some(max_files), ..self }
     }
 
     /// The folder that commands run in, with links in its path followed.
@@ -66,7 +73,14 @@ impl Desk {
     pub fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
         let home = self.home();
         let cache = std::env::temp_dir().join("embergate-e2e-cache");
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.max_files {
+            None => Command::new(&self.binary),
+            Some(max_files) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {max_files}; exec \"$0\" \"$@\"")).arg(&self.binary);
+                shell
+            }
+        };
         command
             .args(arguments)
             .current_dir(self.folder())
@@ -111,6 +125,16 @@ impl Desk {
         fs::read_to_string(self.folder().join(LOG)).expect("the log is there")
     }
 
+    /// As `serve`, with further keys of `[server]`, and a log that the test waits for.
+    #[track_caller]
+    pub fn serve_watched(&self, server: &str, configuration: &str) -> (Gateway, Log) {
+        let listen = "listen = \"127.0.0.1:0\"";
+        let file = format!("[admin]\n{listen}\n[server]\n{listen}\n{server}\n{configuration}");
+        let mut gateway = self.serve_file(&self.write("serve.toml", file), Stdio::piped());
+        let stderr = gateway.child.stderr.take().expect("stderr is piped");
+        (gateway, Log::new(stderr))
+    }
+
     /// The same, with another place for its log.
     #[track_caller]
     pub fn serve_with(&self, configuration: &str, stderr: Stdio) -> Gateway {
@@ -130,7 +154,10 @@ impl Desk {
         let mut line = String::new();
         stdout.read_line(&mut line).expect("stdout can be read");
         let line: Value = serde_json::from_str(&line).expect("the first line is the event `listening`");
-        let address = |key: &str| line[key].as_str().unwrap_or_default().replace("http://", "");
+        let address = |key: &str| {
+            let url = line[key].as_str().unwrap_or_default();
+            url.split_once("://").map_or("", |(_, address)| address).to_owned()
+        };
         Gateway { api: address("api"), admin: address("admin"), child, stdout }
     }
 }
@@ -156,6 +183,40 @@ pub struct Gateway {
     pub admin: String,
     child: Child,
     stdout: BufReader<ChildStdout>,
+}
+
+/// What a running `serve` logs, line by line.
+pub struct Log {
+    lines: mpsc::Receiver<String>,
+}
+
+impl Log {
+    fn new(stderr: ChildStderr) -> Self {
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { lines }
+    }
+
+    /// Waits for a line that has all of `words`, and returns it; those before it are gone.
+    #[track_caller]
+    pub fn until(&self, words: &[&str]) -> String {
+        let mut passed = Vec::new();
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("no line with {words:?} in the log:\n{}", passed.join("\n"));
+            };
+            if words.iter().all(|word| line.contains(word)) {
+                return line;
+            }
+            passed.push(line);
+        }
+    }
 }
 
 /// An HTTP answer.

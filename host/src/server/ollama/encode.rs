@@ -8,7 +8,7 @@ use crate::server::wire;
 /// The answer of `/api/embed`, echoing `model` as the client wrote it. Counters
 /// of an answer without embeddings are left out, as Ollama does.
 pub(super) fn list(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8> {
-    let mut out = buffer(answer);
+    let mut out = Vec::with_capacity(capacity(answer));
     out.extend_from_slice(br#"{"model":"#);
     wire::write_json(&mut out, model);
     out.extend_from_slice(br#","embeddings":["#);
@@ -32,18 +32,17 @@ pub(super) fn list(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8>
 
 /// The answer of `/api/embeddings`, which has nothing but the vector of its one text.
 pub(super) fn one(answer: &EmbedAnswer) -> Vec<u8> {
-    let mut out = buffer(answer);
+    let mut out = Vec::with_capacity(capacity(answer));
     out.extend_from_slice(br#"{"embedding":"#);
     wire::write_json(&mut out, answer.embeddings.first().map_or(&[][..], |embedding| embedding.values()));
     out.push(b'}');
     out
 }
 
-/// With room for the vectors, or a little more.
-fn buffer(answer: &EmbedAnswer) -> Vec<u8> {
+/// Bytes that an answer takes, or a little more.
+pub(super) fn capacity(answer: &EmbedAnswer) -> usize {
     let per_vector = |dimensions: usize| 2 + dimensions * 13;
-    let room: usize = answer.embeddings.iter().map(|embedding| per_vector(embedding.dimensions())).sum();
-    Vec::with_capacity(room + 512)
+    answer.embeddings.iter().map(|embedding| per_vector(embedding.dimensions())).sum::<usize>() + 512
 }
 
 #[cfg(test)]
