@@ -62,6 +62,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// The texts of a body are longer than a body may be.
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self { code: Some("request_too_large"), ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, message) }
+    }
+
     /// What Ollama says in this case, where its clients look for it.
     pub(super) fn in_ollamas_words(self, words: impl Into<String>) -> Self {
         Self { ollama: Some(words.into()), ..self }
