@@ -300,6 +300,11 @@ impl Embedder {
         &self.config
     }
 
+    /// What the model's first answer had; asks nobody.
+    pub fn known_dimensions(&self, model: &ModelName) -> Option<usize> {
+        self.served.get(model)?.dimensions()
+    }
+
     /// Asks an upstream once, then remembers.
     pub async fn dimensions(&self, model: &ModelName) -> Result<usize, EmbedError> {
         let served = self.served(model)?;
@@ -333,6 +338,14 @@ impl Embedder {
         let way = Way { purpose, prepared, truncate: false };
         let space = served.space(&self.engine, way).await.map_err(upstream_error)?;
         Ok(space.to_hex())
+    }
+
+    /// Asks in the background which model its upstreams have, unless that is known:
+    /// for callers of [`Embedder::space`] that do not wait for the slowest of them.
+    pub fn find_out(&self, model: &ModelName) {
+        if let Some(served) = self.served.get(model) {
+            served.find_out(&self.engine);
+        }
     }
 
     /// Whether any upstream of any model can be asked, and if not, why.

@@ -20,6 +20,7 @@ mod guard;
 mod health;
 mod input;
 mod listen;
+mod notices;
 mod observe;
 mod ollama;
 mod openai;
@@ -56,7 +57,7 @@ pub struct Config {
     /// The longest time that a client may set for a request; `embed.timeout` is what it has without.
     #[serde(with = "humantime_serde")]
     pub max_timeout: Duration,
-    /// How long `/readyz` may look for an upstream.
+    /// How long `/readyz` may look for an upstream; a list of models takes half of it.
     #[serde(with = "humantime_serde")]
     pub ready_timeout: Duration,
     /// How long requests under way may take to end once the gateway stops.

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gateway::Answer;
 use crate::scenes::DIMENSIONS;
@@ -138,6 +138,51 @@ pub(crate) fn case(id: &str, answer: &Answer) -> Verdict {
             vectors(answer, 1)
         }
         "emb-029" => error(answer, "Unsupported type: 'bool'"),
+        "leg-001" => {
+            said(json.as_object().is_some_and(|body| body.len() == 1), "the embedding alone", answer)?;
+            unit(&json["embedding"], DIMENSIONS, answer)
+        }
+        "leg-003" => said(*json == json!({ "embedding": [] }), "no embedding", answer),
+        "leg-005" => error(answer, "model is required"),
+        "leg-008" => error(answer, "the input length exceeds the context length"),
+        "leg-010" => error(answer, "`prompt` must be a string, and is an array"),
+        "dis-001" => {
+            let models = json["models"].as_array().ok_or("`models` is no list")?;
+            let names: Vec<_> = models.iter().filter_map(|model| model["name"].as_str()).collect();
+            said(names.contains(&"test-embed:latest"), "the list", answer)?;
+            models.iter().try_for_each(|model| {
+                listed(model, answer)?;
+                said(is_time(&model["modified_at"]), "modified_at", answer)?;
+                said(model["capabilities"] == json!(["embedding"]), "capabilities", answer)
+            })
+        }
+        "dis-003" | "dis-005" => {
+            said(answer.text.is_empty(), "an empty body", answer)?;
+            let length = answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
+            said(length > Some(0), "the length of what GET gets", answer)
+        }
+        "dis-006" => {
+            let models = json["models"].as_array().ok_or("`models` is no list")?;
+            said(!models.is_empty(), "a model that has embedded", answer)?;
+            models.iter().try_for_each(|model| {
+                listed(model, answer)?;
+                said(is_time(&model["expires_at"]), "expires_at", answer)?;
+                let counted = model["size_vram"].is_u64() && model["context_length"].is_u64();
+                said(counted, "size_vram and context_length", answer)
+            })
+        }
+        "dis-008" => {
+            details(&json["details"], answer)?;
+            said(json["model_info"]["general.architecture"].is_string(), "model_info", answer)?;
+            said(json["capabilities"] == json!(["embedding"]), "capabilities", answer)?;
+            said(is_time(&json["modified_at"]), "modified_at", answer)
+        }
+        "dis-011" => error(answer, "missing request body"),
+        "dis-016" => {
+            said(answer.header("x-should-retry") == Some("false"), "x-should-retry", answer)?;
+            let words = json["error"].as_str().unwrap_or_default();
+            said(words.contains("/api/pull") && words.contains("at the upstream"), "error", answer)
+        }
         "dis-013" => said(answer.text == "Ollama is running", "the words", answer),
         "dis-010" => error(answer, "model 'nope' not found"),
         "dis-015" => Ok(()),
@@ -171,6 +216,8 @@ pub(crate) fn calls(id: &str, n_calls: usize) -> Verdict {
         "oai-001" => 1,
         "twin" | "oai-018" | "oai-021" | "oai-023" | "oai-030" | "oai-040" | "emb-009" | "emb-011"
         | "emb-016" => 0,
+        "leg-003" | "leg-008" | "leg-010" => 0,
+        id if id.starts_with("dis-") => 0,
         _ => return Ok(()),
     };
     if n_calls == want { Ok(()) } else { Err(format!("{n_calls} calls to the upstream, not {want}")) }
@@ -248,6 +295,30 @@ fn error(answer: &Answer, words: &str) -> Verdict {
 fn notices(answer: &Answer, field: &str) -> Verdict {
     let notice = answer.header("x-embergate-notice").unwrap_or_default();
     said(notice.contains("dropped") && notice.contains(field), "the notice", answer)
+}
+
+/// What Ollama's lists of models have in common.
+fn listed(model: &Value, answer: &Answer) -> Verdict {
+    let name = model["name"].as_str().ok_or("a model has no name")?;
+    said(model["model"] == name && name.contains(':'), "name and model, with a tag", answer)?;
+    let digest = model["digest"].as_str().unwrap_or_default();
+    let is_digest = digest.len() == 64 && digest.bytes().all(|digit| b"0123456789abcdef".contains(&digit));
+    said(is_digest, "64 digits", answer)?;
+    said(model["size"].is_u64(), "size", answer)?;
+    details(&model["details"], answer)
+}
+
+fn details(details: &Value, answer: &Answer) -> Verdict {
+    let texts = ["parent_model", "format", "family", "parameter_size", "quantization_level"];
+    said(texts.iter().all(|field| details[field].is_string()), "texts in details", answer)?;
+    said(details["families"].is_array(), "details.families", answer)?;
+    let lengths = ["context_length", "embedding_length"].map(|field| details.get(field));
+    let known = lengths.into_iter().flatten().all(|length| length.as_u64() > Some(0));
+    said(known, "lengths that are known or absent", answer)
+}
+
+fn is_time(value: &Value) -> bool {
+    value.as_str().is_some_and(|time| humantime::parse_rfc3339(time).is_ok())
 }
 
 fn model_body(model: &Value, answer: &Answer) -> Verdict {

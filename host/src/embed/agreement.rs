@@ -89,6 +89,11 @@ impl Agreement {
         self.standby.try_lock().is_ok_and(|standby| is_due(&standby))
     }
 
+    /// Whether upstreams are being asked at this moment.
+    pub(super) fn is_being_asked(&self) -> bool {
+        self.standby.try_lock().is_err()
+    }
+
     async fn ask(&self, members: &[usize]) -> Vec<(usize, Result<Identity, UpstreamError>)> {
         join_all(
             members

@@ -107,10 +107,25 @@ impl Served {
         Ok(Space::new(&parts))
     }
 
+    /// Asks the upstreams which model they have, unless that is known or being asked.
+    pub(super) fn find_out(self: &Arc<Self>, engine: &Arc<Engine>) {
+        if self.agreement.known().is_none() && !self.agreement.is_being_asked() {
+            engine.tasks.spawn(ask_once(Arc::clone(self), Arc::clone(engine)));
+        }
+    }
+
     fn admit(&self, engine: &Engine, upstream: usize) {
         for queue in self.queues {
             engine.batcher.admit(queue, upstream);
         }
+    }
+}
+
+async fn ask_once(served: Arc<Served>, engine: Arc<Engine>) {
+    tokio::select! {
+        // Whoever needs the answer finds it, or asks again.
+        _ = served.agreement.identity(|upstream| served.admit(&engine, upstream)) => {}
+        () = engine.stop.cancelled() => {}
     }
 }
 

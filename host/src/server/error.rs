@@ -88,14 +88,28 @@ impl ApiError {
     }
 
     pub(super) fn wrong_method(route: Route, method: &hyper::Method) -> Self {
-        let methods = route.methods().trim_end_matches(", OPTIONS");
+        let allow = route.methods().allow;
+        let methods = allow.trim_end_matches(", OPTIONS");
         let message = format!("`{}` does not take {method}: use {methods}", route.label());
-        Self { allow: Some(route.methods()), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
     }
 
     /// A fault of the gateway's own, which the same request would find again.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self { retry: Retry::Never, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, message) }
+    }
+
+    /// The gateway will never do this; asking again is no use.
+    pub(super) fn not_served(message: impl Into<String>) -> Self {
+        Self { retry: Retry::Never, ..Self::new(StatusCode::NOT_IMPLEMENTED, message) }
+    }
+
+    /// The error as Ollama's older API has it, which calls a text that is too long a failure of its own.
+    pub(super) fn in_the_older_api(self) -> Self {
+        match self.code {
+            Some(TOO_LONG) => Self { status: StatusCode::INTERNAL_SERVER_ERROR, retry: Retry::Never, ..self },
+            _ => self,
+        }
     }
 
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
@@ -210,7 +224,7 @@ fn fate(error: &EmbedError) -> Fate {
             Fate(StatusCode::NOT_FOUND, Some("model_not_found"), Some("model"), Retry::AsUsual)
         }
         EmbedError::NoTexts | EmbedError::TooManyTexts { .. } | EmbedError::EmptyText { .. } => input(None),
-        EmbedError::TooLong { .. } => input(Some("context_length_exceeded")),
+        EmbedError::TooLong { .. } => input(Some(TOO_LONG)),
         EmbedError::Dimensions { .. } | EmbedError::NotMatryoshka { .. } => {
             Fate(StatusCode::BAD_REQUEST, None, Some("dimensions"), Retry::AsUsual)
         }
@@ -227,7 +241,7 @@ fn fate(error: &EmbedError) -> Fate {
 fn text_fate(fault: &TextFault) -> Fate {
     match fault {
         TextFault::NoKnownToken => unprocessable("text_unknown"),
-        TextFault::TooLong => input(Some("context_length_exceeded")),
+        TextFault::TooLong => input(Some(TOO_LONG)),
         // The upstream's failure, but one that it will have again.
         TextFault::Refused(_) => hopeless(StatusCode::BAD_GATEWAY, "text_refused"),
     }
@@ -266,6 +280,9 @@ fn upstream_fate(error: &UpstreamError) -> Fate {
         }
     }
 }
+
+/// OpenAI's code for a text with more tokens than the model takes.
+const TOO_LONG: &str = "context_length_exceeded";
 
 /// What Ollama answers when its queue is full, both spaces included.
 const OLLAMA_BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
@@ -323,10 +340,18 @@ fn busy(retry_after: Duration) -> Fate {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    /// What Ollama's clients read, which must be in an object of nothing else.
+    pub(in crate::server) fn told_by_ollama(error: ApiError) -> String {
+        let body: std::collections::BTreeMap<String, String> =
+            serde_json::from_slice(&error.ollama_body()).unwrap();
+        assert_eq!(body.len(), 1);
+        body["error"].clone()
+    }
 
     #[track_caller]
     fn check(error: EmbedError, api: Api, status: u16, headers: &[(&str, &str)]) {
@@ -421,6 +446,15 @@ mod tests {
             let answer = ApiError::from(&EmbedError::Upstream(Arc::new(error)));
             assert!(answer.message.contains("`gpu`") && !answer.message.contains("10.0.0.7"), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn only_a_text_that_is_too_long_is_a_failure_in_the_older_api() {
+        let older = |error: EmbedError| ApiError::from(&error).in_the_older_api().into_response(Api::Ollama);
+        let long = older(EmbedError::Text { index: 0, fault: TextFault::TooLong });
+        assert_eq!(long.status(), 500);
+        assert_eq!(long.headers()["x-should-retry"], "false");
+        assert_eq!(older(EmbedError::EmptyText { index: 0 }).status(), 400);
     }
 
     #[test]

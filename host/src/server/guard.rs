@@ -75,9 +75,10 @@ pub(super) fn preflight(route: Route, asked: &HeaderMap) -> Response<Full<Bytes>
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(route.methods()));
+    let methods = HeaderValue::from_static(route.methods().allow);
+    headers.insert(ALLOW, methods.clone());
     if asked.contains_key(ORIGIN) {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(route.methods()));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(asked));
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }

@@ -1,24 +1,31 @@
-//! Ollama's own API: `/api/embed`.
-
-use std::time::Duration;
+//! Ollama's own API: what embeds, and what tells of models.
+//!
+//! `docs/http.md` says where the gateway departs from Ollama, and why.
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::error::ApiError;
 use super::exchange::Exchange;
-use super::input::Input;
 use super::options::{self, Options, Told};
 use super::service::{Shared, json_response, off_the_workers};
-use super::wire::{self, Field, Limits};
-use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Resolved};
-use crate::model::{ModelName, Purpose};
+use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
+use crate::model::ModelName;
 
+mod asked;
+mod encode;
 mod keep_alive;
 mod model_options;
+mod models;
+mod refused;
+mod version;
+
+use self::asked::{Asked, Form};
+
+pub(super) use self::models::{ps, show, tags};
+pub(super) use self::refused::{no_generation, no_management};
+pub(super) use self::version::version;
 
 /// Answers `POST /api/embed`.
 pub(super) async fn embed(
@@ -26,23 +33,46 @@ pub(super) async fn embed(
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Result<Response<Full<Bytes>>, ApiError> {
-    let asked = Asked::from_wire(body, shared.limits())?;
+    answer(Form::Embed, shared, exchange, body).await
+}
+
+/// Answers `POST /api/embeddings`, the older path: one text, one vector.
+///
+/// The vector is that of `/api/embed`, which at an Ollama always has norm 1.
+/// Ollama's own answer here is the model's raw vector for a few families, and of
+/// norm 1 for all others. Cosine similarity is the same for both; a dot product is
+/// the cosine only with norm 1; and an application that uses both paths, as some do
+/// while they move from one to the other, gets vectors that compare.
+pub(super) async fn embeddings(
+    shared: &Shared,
+    exchange: &mut Exchange,
+    body: &[u8],
+) -> Result<Response<Full<Bytes>>, ApiError> {
+    answer(Form::Embeddings, shared, exchange, body).await.map_err(ApiError::in_the_older_api)
+}
+
+async fn answer(
+    form: Form,
+    shared: &Shared,
+    exchange: &mut Exchange,
+    body: &[u8],
+) -> Result<Response<Full<Bytes>>, ApiError> {
+    let mut asked = Asked::from_wire(form, body, shared.limits())?;
     let options = Options::from_headers(&exchange.headers, shared.times())?;
-    let Resolved { name: model, purpose } = shared.model(&asked.model)?;
+    let Resolved { name: model, purpose } = shared
+        .model(&asked.model)
+        .map_err(|error| if asked.model.is_empty() { form.no_model() } else { error })?;
     let purpose = options.purpose(asked.purpose, purpose)?;
-    let told = Told {
-        purpose,
-        prompt: shared.prompt(&model, purpose),
-        notices: options::dropped(&asked.dropped).into_iter().collect(),
-    };
-    let answer = if asked.texts.is_empty() {
+    let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
+    let told = Told { purpose, prompt: shared.prompt(&model, purpose), notices };
+    let answer = if texts.is_empty() {
         EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
-            truncate: shared.truncate(&model, asked.truncate, true),
+            truncate: shared.truncate(&model, asked.truncate, form.truncates()),
             model,
-            texts: asked.texts,
+            texts,
             purpose,
             dimensions,
             lane: options.lane,
@@ -51,9 +81,12 @@ pub(super) async fn embed(
         };
         shared.embed(exchange, request).await?
     };
-    let (kept, name, begun) = (answer.clone(), asked.model, exchange.begun);
-    let json = off_the_workers(&kept, move || encode(&name, &answer, begun.elapsed())).await?;
-    let mut response = json_response(json);
+    let (kept, begun) = (answer.clone(), exchange.begun);
+    let encode = move || match form {
+        Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
+        Form::Embeddings => encode::one(&answer),
+    };
+    let mut response = json_response(off_the_workers(&kept, encode).await?);
     options::tell(response.headers_mut(), told, &kept);
     Ok(response)
 }
@@ -67,256 +100,4 @@ async fn shorter(
     let Some(asked) = asked else { return Ok(None) };
     let have = shared.embedder.dimensions(model).await.map_err(|error| ApiError::from(&error))?;
     Ok((asked < have).then_some(asked))
-}
-
-/// The body's fields; those that are not named here are ignored.
-#[derive(Deserialize)]
-struct Body<'b> {
-    #[serde(borrow, default)]
-    model: Field<'b>,
-    #[serde(borrow, default)]
-    input: Field<'b>,
-    /// Belongs to the older API, and is no field of this one.
-    #[serde(borrow, default)]
-    prompt: Field<'b>,
-    #[serde(borrow, default)]
-    truncate: Field<'b>,
-    #[serde(borrow, default)]
-    dimensions: Field<'b>,
-    #[serde(borrow, default)]
-    keep_alive: Field<'b>,
-    #[serde(borrow, default)]
-    options: Field<'b>,
-    /// Ours: what the texts are for.
-    #[serde(borrow, default)]
-    input_type: Field<'b>,
-}
-
-/// A body that was understood.
-#[derive(Debug, PartialEq)]
-struct Asked {
-    /// Empty where none is named.
-    model: String,
-    /// May be empty: clients ask for nothing to find out whether a model is there.
-    texts: Vec<String>,
-    purpose: Option<Purpose>,
-    truncate: Option<bool>,
-    dimensions: Option<usize>,
-    /// Fields that are valid and not heeded.
-    dropped: Vec<&'static str>,
-}
-
-impl Asked {
-    fn from_wire(body: &[u8], limits: Limits) -> Result<Self, ApiError> {
-        let body: Body<'_> = wire::object(body, limits.max_depth)?;
-        let mut dropped = Vec::new();
-        if keep_alive::check(&body.keep_alive.value("keep_alive")?)? {
-            dropped.push("keep_alive");
-        }
-        if model_options::check(&body.options.value("options")?)? {
-            dropped.push("options");
-        }
-        Ok(Self {
-            truncate: wire::boolean("truncate", &body.truncate.value("truncate")?)?,
-            dimensions: dimensions(&body.dimensions.value("dimensions")?)?,
-            purpose: options::input_type(&body.input_type.value("input_type")?)?,
-            texts: texts(Input::read(body.input, limits.max_texts)?, body.prompt, limits)?,
-            model: model(body.model.value("model")?)?,
-            dropped,
-        })
-    }
-}
-
-fn model(value: Value) -> Result<String, ApiError> {
-    match value {
-        Value::String(name) => Ok(name),
-        Value::Null => Ok(String::new()),
-        other => Err(ApiError::invalid(
-            "model",
-            format!("`model` must be a string, and is {}", wire::kind(&other)),
-        )),
-    }
-}
-
-fn texts(input: Input<'_>, prompt: Field<'_>, limits: Limits) -> Result<Vec<String>, ApiError> {
-    let texts = match input {
-        Input::Absent if prompt.raw().is_some() => {
-            let message = "`prompt` belongs to /api/embeddings: send `input` to /api/embed";
-            return Err(ApiError::invalid("prompt", message));
-        }
-        Input::Absent => return Ok(Vec::new()),
-        Input::Text(text) if text.is_empty() => return Ok(Vec::new()),
-        Input::Text(text) => vec![text],
-        Input::List(texts) => texts,
-        Input::TooMany { got } => {
-            return Err(ApiError::from(&EmbedError::TooManyTexts { got, max: limits.max_texts }));
-        }
-        Input::Tokens(_) | Input::Wrong(_) | Input::WrongElement { .. } => {
-            return Err(ApiError::invalid("input", "invalid input type"));
-        }
-    };
-    match texts.iter().position(String::is_empty) {
-        Some(index) => Err(ApiError::from(&EmbedError::EmptyText { index })),
-        None => Ok(texts),
-    }
-}
-
-/// Zero and less mean all of them.
-fn dimensions(value: &Value) -> Result<Option<usize>, ApiError> {
-    match value.as_i64() {
-        Some(dimensions) => Ok(usize::try_from(dimensions).ok().filter(|dimensions| *dimensions != 0)),
-        None if value.is_null() => Ok(None),
-        None => {
-            let message = format!("`dimensions` must be a whole number, and is {}", wire::kind(value));
-            Err(ApiError::invalid("dimensions", message))
-        }
-    }
-}
-
-/// Writes the answer, echoing `model` as the client wrote it. Counters of an
-/// answer without embeddings are left out, as Ollama does.
-fn encode(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8> {
-    let per_vector = |dimensions: usize| 2 + dimensions * 13;
-    let room: usize = answer.embeddings.iter().map(|embedding| per_vector(embedding.dimensions())).sum();
-    let mut out = Vec::with_capacity(room + 512);
-    out.extend_from_slice(br#"{"model":"#);
-    wire::write_json(&mut out, model);
-    out.extend_from_slice(br#","embeddings":["#);
-    for (index, embedding) in answer.embeddings.iter().enumerate() {
-        if index != 0 {
-            out.push(b',');
-        }
-        wire::write_json(&mut out, embedding.values());
-    }
-    out.push(b']');
-    if !answer.embeddings.is_empty() {
-        let (nanos, n_tokens) = (took.as_nanos(), answer.n_tokens);
-        // The gateway itself loads no model.
-        let counters =
-            format!(r#","total_duration":{nanos},"load_duration":0,"prompt_eval_count":{n_tokens}"#);
-        out.extend_from_slice(counters.as_bytes());
-    }
-    out.push(b'}');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::embed::TokenArrays;
-    use crate::model::Embedding;
-
-    fn asked(texts: &[&str]) -> Asked {
-        Asked {
-            model: "m".into(),
-            texts: texts.iter().map(|text| (*text).to_owned()).collect(),
-            purpose: None,
-            truncate: None,
-            dimensions: None,
-            dropped: Vec::new(),
-        }
-    }
-
-    fn from_wire(body: &str) -> Result<Asked, ApiError> {
-        let limits = Limits { max_depth: 8, max_texts: 3, max_decoded: 0, token_arrays: TokenArrays::Off };
-        Asked::from_wire(body.as_bytes(), limits)
-    }
-
-    /// `fields` are put beside a valid model.
-    fn body(fields: &str) -> String {
-        format!(r#"{{"model":"m",{fields}}}"#)
-    }
-
-    #[track_caller]
-    fn check(fields: &str, want: Asked) {
-        assert_eq!(from_wire(&body(fields)), Ok(want));
-    }
-
-    #[track_caller]
-    fn check_refused(body: &str, status: u16, words: &str) {
-        let error = from_wire(body).unwrap_err();
-        assert_eq!(error.status, status);
-        assert!(format!("{error:?}").contains(words), "{error:?}");
-    }
-
-    #[test]
-    fn texts_are_cut_unless_told_otherwise() {
-        check(r#""input":"a""#, asked(&["a"]));
-        check(r#""input":["a","b"],"truncate":null"#, asked(&["a", "b"]));
-        check(r#""input":"a","truncate":false"#, Asked { truncate: Some(false), ..asked(&["a"]) });
-    }
-
-    #[test]
-    fn nothing_asked_is_nothing_answered() {
-        for input in [r#""input":"""#, r#""input":[]"#, r#""input":null"#, r#""extra":1"#] {
-            check(input, asked(&[]));
-        }
-    }
-
-    #[test]
-    fn an_empty_text_in_a_list_is_named_by_its_index() {
-        check_refused(&body(r#""input":["a",""]"#), 400, "text 1 is empty");
-    }
-
-    #[test]
-    fn a_wrong_input_is_refused_in_ollamas_words() {
-        for input in ["5", "[[1,2]]", r#"["a",1]"#, "{}", "true"] {
-            check_refused(&body(&format!(r#""input":{input}"#)), 400, "invalid input type");
-        }
-    }
-
-    #[test]
-    fn a_prompt_is_told_where_it_belongs_instead_of_being_lost() {
-        check_refused(&body(r#""prompt":"a""#), 400, "send `input` to /api/embed");
-        check(r#""prompt":"a","input":"b""#, asked(&["b"]));
-    }
-
-    #[test]
-    fn dimensions_that_mean_nothing_are_ignored_and_wrong_types_are_not() {
-        check(r#""input":"a","dimensions":256"#, Asked { dimensions: Some(256), ..asked(&["a"]) });
-        check(r#""input":"a","dimensions":0"#, asked(&["a"]));
-        check(r#""input":"a","dimensions":-3"#, asked(&["a"]));
-        check_refused(&body(r#""input":"a","dimensions":"256""#), 400, "`dimensions` must be a whole number");
-        check_refused(&body(r#""input":"a","dimensions":1.5"#), 400, "`dimensions` must be a whole number");
-    }
-
-    #[test]
-    fn valid_options_are_dropped_and_reported() {
-        let dropped = Asked { dropped: vec!["keep_alive", "options"], ..asked(&["a"]) };
-        check(r#""input":"a","keep_alive":-1,"options":{"num_ctx":30}"#, dropped);
-        check(r#""input":"a","keep_alive":null,"options":{}"#, asked(&["a"]));
-    }
-
-    #[test]
-    fn texts_may_say_what_they_are_for() {
-        check(
-            r#""input":"a","input_type":"query""#,
-            Asked { purpose: Some(Purpose::Query), ..asked(&["a"]) },
-        );
-        check_refused(&body(r#""input":"a","input_type":"x""#), 400, "`input_type` is `query`");
-    }
-
-    #[test]
-    fn more_texts_than_allowed_are_counted() {
-        check_refused(&body(r#""input":["a","b","c","d"]"#), 400, "4 texts, more than 3");
-    }
-
-    #[test]
-    fn a_model_may_be_missing_and_is_a_string() {
-        assert_eq!(from_wire(r#"{"input":"a"}"#).unwrap().model, "");
-        check_refused(r#"{"model":7,"input":"a"}"#, 400, "`model` must be a string");
-    }
-
-    #[test]
-    fn counters_are_there_unless_nothing_was_embedded() {
-        let embedding = Embedding::new(vec![1.0, -0.5]).unwrap();
-        let answer =
-            EmbedAnswer { embeddings: vec![embedding], n_tokens: 3, n_hits: 0, truncated: Vec::new() };
-        assert_eq!(
-            String::from_utf8(encode("m", &answer, Duration::from_micros(2))).unwrap(),
-            r#"{"model":"m","embeddings":[[1.0,-0.5]],"total_duration":2000,"load_duration":0,"prompt_eval_count":3}"#
-        );
-        let nothing = EmbedAnswer { embeddings: Vec::new(), ..answer };
-        assert_eq!(encode("m", &nothing, Duration::ZERO), br#"{"model":"m","embeddings":[]}"#);
-    }
 }

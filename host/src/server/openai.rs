@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::exchange::Exchange;
+use super::notices::Notices;
 use super::options::{self, Options, Told};
 use super::service::{Shared, json_response, off_the_workers};
 use super::tokens::{self, Decoded};
@@ -45,11 +46,9 @@ pub(super) async fn embeddings(
         Given::Texts(texts) => Decoded { texts, cut: Vec::new() },
         Given::Tokens(raw) => tokens::decoded(raw, limits).await?,
     };
-    let told = Told {
-        purpose,
-        prompt: shared.prompt(&name, purpose),
-        notices: options::cut(&cut).into_iter().collect(),
-    };
+    let mut notices = Notices::default();
+    notices.cut_inside_a_character(&cut);
+    let told = Told { purpose, prompt: shared.prompt(&name, purpose), notices };
     let request = EmbedRequest {
         truncate: shared.truncate(&name, asked.truncate, false),
         model: name,

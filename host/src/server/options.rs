@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
-
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::notices::Notices;
 use super::wire;
 use crate::embed::{EmbedAnswer, Lane};
 use crate::model::Purpose;
@@ -21,9 +21,6 @@ const CACHE: &str = "x-embergate-cache";
 const NOTICE: &str = "x-embergate-notice";
 /// The field of a body that says the purpose.
 const INPUT_TYPE: &str = "input_type";
-
-/// Indexes named in a notice, at most.
-const MAX_NAMED: usize = 10;
 
 /// Bytes of a prompt that are told, at most: some clients refuse long headers.
 const MAX_PROMPT: usize = 1024;
@@ -147,11 +144,10 @@ pub(super) struct Told {
     pub(super) purpose: Purpose,
     /// What was put before each text.
     pub(super) prompt: String,
-    /// Whatever else is not as asked: [`dropped`], [`cut`].
-    pub(super) notices: Vec<String>,
+    pub(super) notices: Notices,
 }
 
-/// Tells what became of a request: its purpose and prompt, `hits/texts`, and what was dropped or cut.
+/// Tells what became of a request: its purpose and prompt, `hits/texts`, and what is not as asked.
 pub(super) fn tell(headers: &mut HeaderMap, told: Told, answer: &EmbedAnswer) {
     headers.insert(PURPOSE, HeaderValue::from_static(told.purpose.as_str()));
     if !told.prompt.is_empty() {
@@ -160,9 +156,9 @@ pub(super) fn tell(headers: &mut HeaderMap, told: Told, answer: &EmbedAnswer) {
     let cache = format!("{}/{}", answer.n_hits, answer.embeddings.len());
     insert(headers, CACHE, &cache);
     let mut notices = told.notices;
-    notices.extend(indexes("truncated texts", &answer.truncated));
-    if !notices.is_empty() {
-        insert(headers, NOTICE, &notices.join("; "));
+    notices.truncated(&answer.truncated);
+    if let Some(line) = notices.into_line() {
+        insert(headers, NOTICE, &line);
     }
 }
 
@@ -188,27 +184,6 @@ fn quoted(prompt: &str) -> String {
         }
     }
     quoted
-}
-
-/// The notice about fields that are valid and not heeded.
-pub(super) fn dropped(fields: &[&str]) -> Option<String> {
-    let fields = fields.join(", ");
-    (!fields.is_empty()).then(|| format!("dropped, because the gateway sets it for each model: {fields}"))
-}
-
-/// The notice about texts that were sent as tokens which began or ended inside a character.
-pub(super) fn cut(texts: &[usize]) -> Option<String> {
-    indexes("tokens began or ended inside a character, which was left out, in texts", texts)
-}
-
-/// One line that names the first of `indexes`.
-fn indexes(what: &str, indexes: &[usize]) -> Option<String> {
-    let named: Vec<_> = indexes.iter().take(MAX_NAMED).map(usize::to_string).collect();
-    let more = match indexes.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (!indexes.is_empty()).then(|| format!("{what}: {}{more}", named.join(", ")))
 }
 
 #[cfg(test)]
@@ -327,19 +302,5 @@ mod tests {
         let read: String = serde_json::from_str(&long).unwrap();
         assert_eq!(read, format!("{}…", "ä".repeat(512)));
         HeaderValue::from_str(&long).unwrap();
-    }
-
-    #[test]
-    fn notices_name_what_was_dropped_and_the_first_texts() {
-        assert_eq!((dropped(&[]), cut(&[]), indexes("cut", &[])), (None, None, None));
-        assert_eq!(
-            dropped(&["keep_alive", "options"]).as_deref(),
-            Some("dropped, because the gateway sets it for each model: keep_alive, options")
-        );
-        let many: Vec<_> = (0..12).collect();
-        assert_eq!(
-            indexes("truncated texts", &many).as_deref(),
-            Some("truncated texts: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more")
-        );
     }
 }

@@ -13,6 +13,15 @@ pub(super) enum Route {
     OpenaiModels,
     OpenaiModel,
     OllamaEmbed,
+    OllamaEmbeddings,
+    OllamaTags,
+    OllamaPs,
+    OllamaShow,
+    OllamaVersion,
+    /// What keeps models: pull, push and their like, which are refused.
+    OllamaManage,
+    /// What generates text, which is refused too.
+    OllamaGenerate,
 }
 
 /// Whose errors a path speaks.
@@ -36,24 +45,55 @@ impl Route {
             Self::OpenaiModels => "/v1/models",
             Self::OpenaiModel => "/v1/models/{id}",
             Self::OllamaEmbed => "/api/embed",
+            Self::OllamaEmbeddings => "/api/embeddings",
+            Self::OllamaTags => "/api/tags",
+            Self::OllamaPs => "/api/ps",
+            Self::OllamaShow => "/api/show",
+            Self::OllamaVersion => "/api/version",
+            Self::OllamaManage => "/api/{manage}",
+            Self::OllamaGenerate => "/api/{generate}",
         }
     }
 
-    /// The value of `allow`.
-    pub(super) fn methods(self) -> &'static str {
-        if self.takes_post() { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" }
-    }
-
-    pub(super) fn takes(self, method: &Method) -> bool {
-        if self.takes_post() {
-            method == Method::POST
-        } else {
-            method == Method::GET || method == Method::HEAD
+    /// The methods that the path takes, `OPTIONS` aside.
+    pub(super) fn methods(self) -> Methods {
+        match self {
+            Self::Root
+            | Self::Health
+            | Self::Ready
+            | Self::Metrics
+            | Self::OpenaiModels
+            | Self::OpenaiModel
+            | Self::OllamaTags
+            | Self::OllamaPs
+            | Self::OllamaVersion => Methods::READ,
+            Self::OpenaiEmbeddings | Self::OllamaEmbed | Self::OllamaEmbeddings | Self::OllamaShow => {
+                Methods::POST
+            }
+            // What is refused is refused in every way of asking.
+            Self::OllamaManage | Self::OllamaGenerate => Methods::ALL,
         }
     }
+}
 
-    fn takes_post(self) -> bool {
-        matches!(self, Self::OpenaiEmbeddings | Self::OllamaEmbed)
+/// Methods of a path; every path takes `OPTIONS` beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Methods {
+    list: &'static [Method],
+    /// The list as a header has it.
+    pub(super) allow: &'static str,
+}
+
+impl Methods {
+    pub(super) const READ: Self = Self { list: &[Method::GET, Method::HEAD], allow: "GET, HEAD, OPTIONS" };
+    pub(super) const POST: Self = Self { list: &[Method::POST], allow: "POST, OPTIONS" };
+    pub(super) const ALL: Self = Self {
+        list: &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
+        allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    };
+
+    pub(super) fn contain(self, method: &Method) -> bool {
+        self.list.contains(method)
     }
 }
 
@@ -86,6 +126,19 @@ impl Routes {
             // The rest of the path, because names have slashes in them.
             ("/v1/models/{*id}", Route::OpenaiModel),
             ("/api/embed", Route::OllamaEmbed),
+            ("/api/embeddings", Route::OllamaEmbeddings),
+            ("/api/tags", Route::OllamaTags),
+            ("/api/ps", Route::OllamaPs),
+            ("/api/show", Route::OllamaShow),
+            ("/api/version", Route::OllamaVersion),
+            ("/api/pull", Route::OllamaManage),
+            ("/api/push", Route::OllamaManage),
+            ("/api/create", Route::OllamaManage),
+            ("/api/copy", Route::OllamaManage),
+            ("/api/delete", Route::OllamaManage),
+            ("/api/blobs/{digest}", Route::OllamaManage),
+            ("/api/generate", Route::OllamaGenerate),
+            ("/api/chat", Route::OllamaGenerate),
         ])
     }
 
@@ -168,6 +221,26 @@ mod tests {
         check("/metrics", None);
         assert_eq!(Routes::admin().at("/metrics"), Some((Route::Metrics, None)));
         assert_eq!(Routes::admin().at("/v1/embeddings"), None);
+    }
+
+    #[test]
+    fn the_methods_of_a_path_are_those_that_it_names() {
+        for methods in [Methods::READ, Methods::POST, Methods::ALL] {
+            let names: Vec<_> = methods.list.iter().map(Method::as_str).chain(["OPTIONS"]).collect();
+            assert_eq!(methods.allow, names.join(", "));
+        }
+        assert!(Route::OllamaTags.methods().contain(&Method::HEAD));
+        assert!(!Route::OllamaTags.methods().contain(&Method::POST));
+        assert!(!Route::OllamaEmbed.methods().contain(&Method::GET));
+        assert!(Route::OllamaManage.methods().contain(&Method::DELETE));
+    }
+
+    #[test]
+    fn what_manages_models_is_known_and_nothing_else() {
+        check("/api/blobs/sha256:00ff", Some((Route::OllamaManage, None)));
+        check("/api/chat", Some((Route::OllamaGenerate, None)));
+        check("/api/nope", None);
+        check("/api/tags/", None);
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Service {
         if exchange.method == Method::OPTIONS {
             return Ok(guard::preflight(route, &exchange.headers));
         }
-        if !route.takes(&exchange.method) {
+        if !route.methods().contain(&exchange.method) {
             return Err(ApiError::wrong_method(route, &exchange.method));
         }
         self.dispatch(route, id, exchange, body).await
@@ -189,6 +189,19 @@ impl Service {
                 let body = shared.read(exchange, body).await?;
                 ollama::embed(shared, exchange, &body.bytes).await
             }
+            Route::OllamaEmbeddings => {
+                let body = shared.read(exchange, body).await?;
+                ollama::embeddings(shared, exchange, &body.bytes).await
+            }
+            Route::OllamaTags => Ok(ollama::tags(shared).await),
+            Route::OllamaPs => Ok(ollama::ps(shared).await),
+            Route::OllamaShow => {
+                let body = shared.read(exchange, body).await?;
+                ollama::show(shared, &body.bytes)
+            }
+            Route::OllamaVersion => Ok(ollama::version()),
+            Route::OllamaManage => Err(ollama::no_management(exchange.uri.path())),
+            Route::OllamaGenerate => Err(ollama::no_generation(exchange.uri.path())),
         }
     }
 }

@@ -155,13 +155,34 @@ pub(super) fn boolean(param: &'static str, value: &Value) -> Result<Option<bool>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Debug, Deserialize)]
     struct Body<'b> {
         #[serde(borrow, default)]
         model: Field<'b>,
+    }
+
+    /// Any JSON that is not too deep, for whoever reads bodies.
+    pub(in crate::server) fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (0_u32..101_000).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            prop::sample::select(vec!["query", "none", "base64", "m:query", ""]).prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,6}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
+            ]
+        })
     }
 
     /// With a depth of 3, and `want` the field as it stands there.

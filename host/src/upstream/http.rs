@@ -180,7 +180,7 @@ fn class_of(status: StatusCode, message: &str) -> Class {
         return Class::Refused;
     }
     if status == StatusCode::NOT_FOUND || status == StatusCode::METHOD_NOT_ALLOWED {
-        let names_a_model = says("model") && (says("not found") || says("not exist"));
+        let names_a_model = says("model") && (says("not found") || says("not exist") || says("no model"));
         return if names_a_model { Class::NoModel } else { Class::NoSuchPath };
     }
     let crashed =
@@ -196,16 +196,21 @@ fn class_of(status: StatusCode, message: &str) -> Class {
 
 /// What a message says of a single text, if it does.
 pub(super) fn text_fault(message: &str) -> Option<TextFault> {
-    const TOO_LONG: [&str; 5] = [
+    const TOO_LONG: [&str; 6] = [
         "input length exceeds",
         "exceeds maximum context length",
         "maximum context length is",
         "is too large to process",
         "must have less than",
+        // Another Embergate's words, as are the last ones below.
+        "tokens, more than the",
     ];
-    const UNEMBEDDABLE: [&str; 2] = ["NaN", "cannot be empty"];
+    const UNEMBEDDABLE: [&str; 3] = ["NaN", "cannot be empty", "was rejected by plugin"];
     if TOO_LONG.iter().any(|part| message.contains(part)) {
         return Some(TextFault::TooLong);
+    }
+    if message.contains("no token of it is known") {
+        return Some(TextFault::NoKnownToken);
     }
     UNEMBEDDABLE.iter().any(|part| message.contains(part)).then(|| TextFault::Refused(message.to_owned()))
 }
@@ -322,6 +327,11 @@ mod tests {
             r#"{"error":{"message":"The model `x` does not exist or you do not have access to it."}}"#,
             Class::NoModel,
         );
+        check(
+            404,
+            r#"{"error":{"message":"there is no model `x`: GET /v1/models lists those that are served"}}"#,
+            Class::NoModel,
+        );
         check(404, "404 page not found", Class::NoSuchPath);
         check(405, "<html>nginx</html>", Class::NoSuchPath);
     }
@@ -364,6 +374,11 @@ mod tests {
         check(500, r#"{"error":{"message":"input (9000 tokens) is too large to process."}}"#, Class::Refused);
         assert_eq!(text_fault("the input length exceeds the context length"), Some(TextFault::TooLong));
         assert_eq!(text_fault("invalid model name"), None);
+        let long = "text 0 has 9000 tokens, more than the 8192 that `m` takes";
+        assert_eq!(text_fault(long), Some(TextFault::TooLong));
+        assert!(matches!(text_fault("text 1 was rejected by plugin `p`: spam"), Some(TextFault::Refused(_))));
+        let unknown = "text 3 cannot be embedded: no token of it is known to the model";
+        assert_eq!(text_fault(unknown), Some(TextFault::NoKnownToken));
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
     use super::*;
     use crate::server::route::Api;
     use crate::server::tokens;
+    use crate::server::wire::tests::any_json;
 
     const LIMITS: Limits =
         Limits { max_depth: 8, max_texts: 3, max_decoded: 4096, token_arrays: TokenArrays::Cl100k };
@@ -286,24 +287,6 @@ mod tests {
     fn what_is_no_object_is_refused() {
         check_refused(r#"{"model": "m", "input": "#, None, "not valid JSON");
         check_refused("[1,2]", None, "an array");
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            (0_u32..101_000).prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            prop::sample::select(vec!["query", "none", "base64", "m:query", ""]).prop_map(Value::from),
-            ".{0,12}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 24, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map(".{0,6}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
-            ]
-        })
     }
 
     /// `input` as it is sent or nearly so: texts, tokens, lists of tokens.

@@ -1,0 +1,78 @@
+//! Vectors as Ollama's two paths write them.
+
+use std::time::Duration;
+
+use crate::embed::EmbedAnswer;
+use crate::server::wire;
+
+/// The answer of `/api/embed`, echoing `model` as the client wrote it. Counters
+/// of an answer without embeddings are left out, as Ollama does.
+pub(super) fn list(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8> {
+    let mut out = buffer(answer);
+    out.extend_from_slice(br#"{"model":"#);
+    wire::write_json(&mut out, model);
+    out.extend_from_slice(br#","embeddings":["#);
+    for (index, embedding) in answer.embeddings.iter().enumerate() {
+        if index != 0 {
+            out.push(b',');
+        }
+        wire::write_json(&mut out, embedding.values());
+    }
+    out.push(b']');
+    if !answer.embeddings.is_empty() {
+        let (nanos, n_tokens) = (took.as_nanos(), answer.n_tokens);
+        // The gateway itself loads no model.
+        let counters =
+            format!(r#","total_duration":{nanos},"load_duration":0,"prompt_eval_count":{n_tokens}"#);
+        out.extend_from_slice(counters.as_bytes());
+    }
+    out.push(b'}');
+    out
+}
+
+/// The answer of `/api/embeddings`, which has nothing but the vector of its one text.
+pub(super) fn one(answer: &EmbedAnswer) -> Vec<u8> {
+    let mut out = buffer(answer);
+    out.extend_from_slice(br#"{"embedding":"#);
+    wire::write_json(&mut out, answer.embeddings.first().map_or(&[][..], |embedding| embedding.values()));
+    out.push(b'}');
+    out
+}
+
+/// With room for the vectors, or a little more.
+fn buffer(answer: &EmbedAnswer) -> Vec<u8> {
+    let per_vector = |dimensions: usize| 2 + dimensions * 13;
+    let room: usize = answer.embeddings.iter().map(|embedding| per_vector(embedding.dimensions())).sum();
+    Vec::with_capacity(room + 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Embedding;
+
+    fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
+        let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
+        EmbedAnswer { embeddings, n_tokens: 3, n_hits: 0, truncated: Vec::new() }
+    }
+
+    #[track_caller]
+    fn check(written: Vec<u8>, want: &str) {
+        assert_eq!(String::from_utf8(written).unwrap(), want);
+    }
+
+    #[test]
+    fn counters_are_there_unless_nothing_was_embedded() {
+        check(
+            list("m", &answer(&[&[1.0, -0.5]]), Duration::from_micros(2)),
+            r#"{"model":"m","embeddings":[[1.0,-0.5]],"total_duration":2000,"load_duration":0,"prompt_eval_count":3}"#,
+        );
+        check(list("m", &answer(&[]), Duration::ZERO), r#"{"model":"m","embeddings":[]}"#);
+    }
+
+    #[test]
+    fn the_older_answer_is_the_vector_and_nothing_else() {
+        check(one(&answer(&[&[1.0, -0.5]])), r#"{"embedding":[1.0,-0.5]}"#);
+        check(one(&answer(&[])), r#"{"embedding":[]}"#);
+    }
+}
