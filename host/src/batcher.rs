@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Span;
 
 use self::state::{Entry, Next, State, Unit};
 
@@ -50,6 +51,15 @@ pub enum Lane {
     Bulk,
 }
 
+impl Lane {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
 /// One upstream call.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -58,6 +68,9 @@ pub struct Batch {
     /// Index of the queue, in the order given to [`Batcher::new`].
     pub queue: usize,
     pub texts: Vec<Arc<str>>,
+    /// Of the requests that the texts are from, each once, oldest text first; none
+    /// where nobody watches spans.
+    pub spans: Vec<Span>,
 }
 
 /// What sends batches to upstreams.
@@ -127,8 +140,18 @@ pub struct Text {
 /// The right to submit a number of texts, taken before work is spent on them.
 pub struct Places(OwnedSemaphorePermit);
 
+/// What became of one text.
+#[derive(Clone, Debug)]
+pub struct Replied<A, E> {
+    pub outcome: Result<A, Failed<E>>,
+    /// Waiting for a slot, before all calls together.
+    pub queued: Duration,
+    /// At upstreams, in all calls together: a text goes out again where a call fails.
+    pub called: Duration,
+}
+
 /// Where the answer to one text arrives; dropping it abandons the text.
-pub type Reply<B> = oneshot::Receiver<Result<<B as Backend>::Answer, Failed<<B as Backend>::Error>>>;
+pub type Reply<B> = oneshot::Receiver<Replied<<B as Backend>::Answer, <B as Backend>::Error>>;
 
 /// Queues in front of upstreams.
 pub struct Batcher<B: Backend> {
@@ -211,19 +234,20 @@ impl<B: Backend> Batcher<B> {
         self.shared.lock().drain.retry_after(waiting, Instant::now())
     }
 
-    /// Queues `texts`, for which `places` was taken; one reply for each, in order.
+    /// Queues `texts` of the current span's request, for which `places` was taken;
+    /// one reply for each, in order.
     ///
     /// A reply closes without an answer when the batcher shuts down, or when
     /// `places` was taken for fewer texts.
     pub fn submit(&self, queue: usize, lane: Lane, texts: Vec<Text>, mut places: Places) -> Vec<Reply<B>> {
-        let at = Instant::now();
+        let (at, span) = (Instant::now(), Span::current());
         let mut replies = Vec::with_capacity(texts.len());
         let mut entries = Vec::with_capacity(texts.len());
         for text in texts {
             let (reply, receiver) = oneshot::channel();
             replies.push(receiver);
             if let Some(place) = places.0.split(1) {
-                entries.push(Entry { text, reply, at, _place: place });
+                entries.push(Entry { text, reply, at, span: span.clone(), _place: place });
             }
         }
         self.shared.push(queue, lane, entries);
@@ -283,7 +307,8 @@ impl<B: Backend> Shared<B> {
         let slot = Slot { shared: &self, upstream: next.upstream };
         let Next { upstream, queue, mut unit } = next;
         self.observe(queue, &unit);
-        let batch = Batch { upstream, queue, texts: unit.texts() };
+        let batch = Batch { upstream, queue, texts: unit.texts(), spans: unit.spans() };
+        let begun = Instant::now();
         let outcome = tokio::select! {
             biased;
             () = self.stop.cancelled() => return,
@@ -291,6 +316,7 @@ impl<B: Backend> Shared<B> {
             // A caller that went away would still cost upstream time.
             () = unit.abandoned() => return,
         };
+        unit.called += begun.elapsed();
         match outcome {
             Ok(answers) => {
                 self.lock().drain.record(unit.len(), Instant::now());

@@ -10,10 +10,11 @@ mod families;
 mod flights;
 mod fresh;
 pub(crate) mod names;
+mod parts;
 mod send;
 mod served;
 mod setup;
-mod spans;
+mod spent;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use self::flights::Outcome;
 use self::fresh::{Fresh, Job};
 use self::served::{Engine, Served};
 pub(crate) use self::setup::add_embedded;
+pub use self::spent::Spent;
 
 /// A `[[model]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -150,6 +152,8 @@ pub struct EmbedAnswer {
     pub n_hits: usize,
     /// Indexes of texts that were cut.
     pub truncated: Vec<usize>,
+    /// What was waited for: nothing where all texts were in the cache.
+    pub spent: Spent,
 }
 
 /// Why a request has no answer. `Clone`, because one flight answers many.
@@ -267,6 +271,12 @@ impl Embedder {
     /// How long a request may take where nobody sets a time.
     pub fn timeout(&self) -> Duration {
         self.config.timeout
+    }
+
+    /// The lane that `request` takes.
+    pub fn lane(&self, request: &EmbedRequest) -> Lane {
+        let by_size = if self.bulk_above < request.texts.len() { Lane::Bulk } else { Lane::Interactive };
+        request.lane.unwrap_or(by_size)
     }
 
     pub fn model(&self, name: &ModelName) -> Option<&Model> {
@@ -397,7 +407,7 @@ impl Embedder {
 
     async fn answer(&self, served: &Arc<Served>, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
         let way = Way { purpose: request.purpose, prepared: request.prepared, truncate: request.truncate };
-        let lane = request.lane.unwrap_or_else(|| self.lane(request.texts.len()));
+        let lane = self.lane(&request);
         let n_texts = request.texts.len();
         let space = served.space(&self.engine, way).await.map_err(upstream_error)?;
 
@@ -414,21 +424,23 @@ impl Embedder {
             places.push(place);
         }
 
-        let (outcomes, hits) = self.outcomes(served, Job { way, lane }, texts, &places).await?;
+        let (entries, hits, spent) = self.outcomes(served, Job { way, lane }, texts, &places).await?;
         served.meters.texts.increment(n_texts as u64);
         let n_hits = places.iter().filter(|place| hits[**place]).count();
         served.meters.hits.increment(n_hits as u64);
-        assemble(served, &places, outcomes, n_hits, request.dimensions)
+        let answer = assemble(served, &places, entries, n_hits, request.dimensions)?;
+        Ok(EmbedAnswer { spent, ..answer })
     }
 
-    /// One entry for each of `texts`, and whether the cache had it.
+    /// One entry for each of `texts`, whether the cache had it, and what the one
+    /// that took longest waited for.
     async fn outcomes(
         &self,
         served: &Arc<Served>,
         job: Job,
         texts: Vec<(CacheKey, String)>,
         places: &[usize],
-    ) -> Result<(Vec<Entry>, Vec<bool>), EmbedError> {
+    ) -> Result<(Vec<Entry>, Vec<bool>, Spent), EmbedError> {
         let mut waits = Vec::with_capacity(texts.len());
         let mut hits = Vec::with_capacity(texts.len());
         let mut fresh = Vec::new();
@@ -443,7 +455,7 @@ impl Embedder {
             waits.push(Found::Flight(wait));
             // A flight may have landed between the look into the cache and this one.
             match lead.map(|lead| (lead, self.engine.cache.get(&key))) {
-                Some((lead, Some(entry))) => lead.land(Ok(entry)),
+                Some((lead, Some(entry))) => lead.land(Ok((entry, Spent::default()))),
                 Some((lead, None)) => fresh.push(Fresh { lead, text }),
                 None => {}
             }
@@ -451,18 +463,16 @@ impl Embedder {
         self.engine.take_off(served, job, fresh);
 
         let mut entries = Vec::with_capacity(waits.len());
+        let mut longest = Spent::default();
         for (place, found) in waits.into_iter().enumerate() {
-            let entry = found.outcome().await.map_err(|failure| {
+            let (entry, spent) = found.outcome().await.map_err(|failure| {
                 let index = places.iter().position(|at| *at == place).unwrap_or(place);
                 failure.of_text(index, &served.name)
             })?;
             entries.push(entry);
+            longest = longest.longer(spent);
         }
-        Ok((entries, hits))
-    }
-
-    fn lane(&self, n_texts: usize) -> Lane {
-        if self.bulk_above < n_texts { Lane::Bulk } else { Lane::Interactive }
+        Ok((entries, hits, longest))
     }
 }
 
@@ -483,7 +493,7 @@ enum Found {
 impl Found {
     async fn outcome(self) -> Outcome {
         match self {
-            Self::Entry(entry) => Ok(entry),
+            Self::Entry(entry) => Ok((entry, Spent::default())),
             Self::Flight(wait) => wait.outcome().await,
         }
     }
@@ -518,6 +528,7 @@ fn assemble(
         n_tokens: places.iter().map(|place| u64::from(entries[*place].n_tokens)).sum(),
         n_hits,
         truncated: (0..places.len()).filter(|index| entries[places[*index]].truncated).collect(),
+        spent: Spent::default(),
     })
 }
 

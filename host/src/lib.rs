@@ -8,7 +8,7 @@
 pub mod document; // Document, Chunk, Span, and the way back to the original file
 pub mod model; // ModelName, Purpose, Embedding
 pub mod shutdown; // from a signal to a token that everybody watches
-pub mod telemetry; // logs and metrics
+pub mod telemetry; // logs, spans and metrics
 pub mod units; // sizes and times as people write them
 
 // Parts: each does one job and knows no other part, except that plugins are

@@ -27,7 +27,9 @@ mod openai;
 mod options;
 mod route;
 mod service;
+mod timing;
 mod tokens;
+mod trace;
 mod wire;
 
 /// The `[server]` table.
@@ -69,6 +71,8 @@ pub struct Config {
     /// Origins of web pages that may use the APIs, such as `https://notes.example.org`,
     /// beside those on this machine; `*` is any.
     pub allowed_origins: Vec<String>,
+    /// Whether the access log and spans name clients by their IP address.
+    pub log_client_address: bool,
 }
 
 impl Default for Config {
@@ -88,6 +92,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(30),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            log_client_address: false,
         }
     }
 }

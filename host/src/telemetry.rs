@@ -1,13 +1,21 @@
-//! Logs by `tracing`, metrics by `metrics` in Prometheus' format.
+//! Logs and spans by `tracing`, metrics by `metrics` in Prometheus' format.
 
+mod lines;
+
+use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use self::lines::Lines;
 
 /// The `[log]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -16,11 +24,13 @@ pub struct Config {
     /// What is logged, such as `info` or `warn,embergate::server=debug`.
     pub filter: String,
     pub format: Format,
+    /// Whether a line is written as each span ends: requests, and calls to upstreams.
+    pub spans: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: Format::Plain }
+        Self { filter: "info".to_owned(), format: Format::Plain, spans: false }
     }
 }
 
@@ -50,13 +60,33 @@ pub enum LogError {
 /// # Errors
 /// A filter that cannot be read, or a second call.
 pub fn start_log(config: &Config, colour: bool) -> Result<(), LogError> {
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter(&config.filter)?).with_writer(std::io::stderr);
-    let started = match config.format {
-        Format::Plain => lines.with_ansi(colour).finish().try_init(),
-        Format::Json => lines.json().flatten_event(true).finish().try_init(),
+    let lines = lines(config, colour, io::stderr)?;
+    tracing_subscriber::registry().with(lines).try_init().map_err(|_| LogError::Started)
+}
+
+/// Writes events, each as one line, and spans where they are asked for.
+///
+/// Where they are not, nobody watches spans, and they are not even made: a span
+/// costs its request a look at a flag until something exports it.
+fn lines<W>(
+    config: &Config,
+    colour: bool,
+    to: fn() -> W,
+) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LogError>
+where
+    W: io::Write + 'static,
+{
+    let filter = filter(&config.filter)?;
+    let ends = if config.spans { FmtSpan::CLOSE } else { FmtSpan::NONE };
+    let layer = tracing_subscriber::fmt::layer().with_writer(Lines::new(to, colour)).with_span_events(ends);
+    let layer = match config.format {
+        Format::Plain => layer.with_ansi(colour).boxed(),
+        Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    started.map_err(|_| LogError::Started)
+    Ok(match config.spans {
+        true => layer.with_filter(filter).boxed(),
+        false => layer.with_filter(filter.and(filter_fn(|about| about.is_event()))).boxed(),
+    })
 }
 
 fn filter(directives: &str) -> Result<EnvFilter, LogError> {
@@ -136,6 +166,56 @@ mod tests {
         check_filter("warn,embergate::server=debug", true);
         check_filter("", true);
         check_filter("embergate=loud", false);
+    }
+
+    /// Lines of the log, by the test that made them: a test runs on a thread of its own.
+    fn written(config: &Config, what: impl FnOnce()) -> String {
+        thread_local!(static LOG: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) });
+        struct Log;
+        impl io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = lines(config, false, || Log).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), what);
+        String::from_utf8(LOG.take()).unwrap()
+    }
+
+    fn span_and_event() {
+        let span = tracing::info_span!("request", "http.route" = "/x");
+        span.in_scope(|| tracing::warn!("inside"));
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let error: Box<dyn std::error::Error> = "bad\nINFO forged".into();
+        for format in [Format::Plain, Format::Json] {
+            let log = written(&Config { format, ..Config::default() }, || {
+                tracing::warn!(error, shown = %"a\r\nb\u{1b}[2J", "said:\n{}", "x\ny");
+            });
+            assert_eq!(log.matches(['\n', '\r', '\u{1b}']).count(), 1, "{log:?}");
+            assert!(log.ends_with('\n') && log.contains("forged"), "{log:?}");
+        }
+    }
+
+    #[test]
+    fn spans_are_made_only_where_they_are_asked_for() {
+        let log = written(&Config::default(), || {
+            assert!(tracing::info_span!("request").is_disabled());
+            span_and_event();
+        });
+        assert!(log.contains("inside") && !log.contains("http.route"), "{log}");
+        let spans = Config { spans: true, ..Config::default() };
+        let log = written(&spans, span_and_event);
+        assert!(log.lines().nth(1).unwrap().contains("http.route=\"/x\""), "{log}");
+        let log = written(&Config { format: Format::Json, ..spans }, span_and_event);
+        let end: serde_json::Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
+        assert_eq!((&end["message"], &end["span"]["http.route"]), (&"close".into(), &"/x".into()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod embedded;
 mod http;
 mod ollama;
 mod openai;
+mod place;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Embedding, EmbeddingError};
 
 pub use self::check::KnownDimensions;
+pub use self::place::Place;
 
 /// A `[[upstream]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -10,5 +10,6 @@ mod http; // runs the cases
 mod judge; // what each answer must be
 mod later; // cases that wait, each with its reason
 mod models; // what Ollama's cases do not say of its models and its older path
+mod observed; // server-timing, request ids, spans
 mod plugins; // the first-party plugins, through the host
 mod scenes; // the upstreams that cases suppose

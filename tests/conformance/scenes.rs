@@ -54,6 +54,11 @@ impl Scene {
         self.sim.hold()
     }
 
+    /// The next call to the upstream goes wrong so.
+    pub(crate) fn fail_next(&self, fault: Fault) {
+        self.sim.fail_next([fault]);
+    }
+
     /// Where the upstream listens.
     pub(crate) fn upstream_url(&self) -> String {
         self.sim.url()

@@ -1,5 +1,8 @@
 //! The gateway: embeds over both APIs, and answers what is under way before it ends.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use super::desk;
@@ -48,6 +51,28 @@ fn a_request_under_way_is_answered_before_the_end() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let (code, _) = gateway.wait();
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn server_timing_tells_of_preprocessors() {
+    let desk = desk();
+    let gateway = desk.serve(&format!(
+        "[[upstream]]\nname = \"in\"\nkind = \"embedded\"\n\
+         [[model]]\nname = \"{MODEL}\"\nupstreams = [\"in\"]\npreprocess = [\"unicode\"]\n"
+    ));
+    let body = json!({ "model": MODEL, "input": "kelp" }).to_string();
+    let mut stream = TcpStream::connect(&gateway.api).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST /api/embed HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}"
+    );
+    write!(stream, "{head}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let timing = answer.lines().find(|line| line.starts_with("server-timing: ")).expect("the header");
+    let parts: Vec<_> = timing["server-timing: ".len()..].split(", ").collect();
+    let names: Vec<_> = parts.iter().map(|part| part.split(';').next().unwrap()).collect();
+    assert_eq!(names, ["total", "read", "plugin", "queue", "upstream", "encode"], "{timing}");
 }
 
 #[test]

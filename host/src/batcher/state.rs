@@ -3,19 +3,31 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::drain::Drain;
-use super::{Backend, Config, Failed, Lane, Text, Verdict};
+use super::{Backend, Config, Failed, Lane, Replied, Text, Verdict};
 
 /// One text that waits.
 pub(super) struct Entry<B: Backend> {
     pub(super) text: Text,
-    pub(super) reply: oneshot::Sender<Result<B::Answer, Failed<B::Error>>>,
+    pub(super) reply: oneshot::Sender<Replied<B::Answer, B::Error>>,
     pub(super) at: Instant,
+    /// Of the request that it is from.
+    pub(super) span: Span,
     pub(super) _place: OwnedSemaphorePermit,
+}
+
+impl<B: Backend> Entry<B> {
+    /// Whoever asked may have left.
+    fn answer(self, outcome: Result<B::Answer, Failed<B::Error>>, called: Duration) {
+        let queued = self.at.elapsed().saturating_sub(called);
+        drop(self.reply.send(Replied { outcome, queued, called }));
+    }
 }
 
 /// Texts that go in one call, and what became of them so far.
@@ -24,6 +36,8 @@ pub(super) struct Unit<B: Backend> {
     /// Upstreams that failed it.
     tried: Vec<usize>,
     faults: usize,
+    /// The time of all its calls, those that failed included.
+    pub(super) called: Duration,
     /// What it shares with the other parts of the batch that it was halved from.
     rescue: Option<Arc<Rescue>>,
 }
@@ -52,7 +66,7 @@ impl Rescue {
 
 impl<B: Backend> Unit<B> {
     fn new(entries: Vec<Entry<B>>, rescue: Option<Arc<Rescue>>) -> Self {
-        Self { entries, tried: Vec::new(), faults: 0, rescue }
+        Self { entries, tried: Vec::new(), faults: 0, called: Duration::ZERO, rescue }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,6 +75,17 @@ impl<B: Backend> Unit<B> {
 
     pub(super) fn texts(&self) -> Vec<Arc<str>> {
         self.entries.iter().map(|entry| entry.text.text.clone()).collect()
+    }
+
+    /// Of the requests that its texts are from, each once, where anybody watches them.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        for Entry { span, .. } in &self.entries {
+            if !span.is_none() && !spans.contains(span) {
+                spans.push(span.clone());
+            }
+        }
+        spans
     }
 
     pub(super) fn oldest(&self) -> Option<Instant> {
@@ -84,23 +109,23 @@ impl<B: Backend> Unit<B> {
             rescue.any_answered.store(true, Ordering::Relaxed);
         }
         for (entry, answer) in self.entries.into_iter().zip(answers) {
-            // Whoever asked may have left.
-            drop(entry.reply.send(Ok(answer)));
+            entry.answer(Ok(answer), self.called);
         }
     }
 
     fn fail(self, error: &B::Error) {
-        let answered = self.rescue.is_some_and(|rescue| rescue.any_answered.load(Ordering::Relaxed));
+        let answered = self.rescue.as_ref().is_some_and(|rescue| rescue.any_answered.load(Ordering::Relaxed));
         let alone = self.entries.len() == 1 && answered;
         for entry in self.entries {
-            drop(entry.reply.send(Err(Failed { error: error.clone(), alone })));
+            entry.answer(Err(Failed { error: error.clone(), alone }), self.called);
         }
     }
 
     fn halves(mut self) -> [Self; 2] {
         let rescue = self.rescue.take().unwrap_or_else(|| Rescue::new(self.entries.len()));
         let back = self.entries.split_off(self.entries.len() / 2);
-        [self.entries, back].map(|entries| Self::new(entries, Some(rescue.clone())))
+        let called = self.called;
+        [self.entries, back].map(|entries| Self { called, ..Self::new(entries, Some(rescue.clone())) })
     }
 }
 

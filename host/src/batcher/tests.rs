@@ -111,7 +111,8 @@ fn texts(range: std::ops::Range<usize>) -> Vec<String> {
 async fn all(replies: Vec<Reply<Fake>>) -> Vec<Result<Answer, Failed<&'static str>>> {
     let mut outcomes = Vec::new();
     for reply in replies {
-        outcomes.push(tokio::time::timeout(Duration::from_secs(1), reply).await.unwrap().unwrap());
+        let replied = tokio::time::timeout(Duration::from_secs(1), reply).await.unwrap().unwrap();
+        outcomes.push(replied.outcome);
     }
     outcomes
 }
@@ -259,6 +260,26 @@ async fn an_upstream_that_always_faults_is_not_asked_for_every_text() {
     let outcomes = all(bench.submit(Lane::Bulk, &texts(0..32))).await;
     assert!(outcomes.iter().all(|outcome| *outcome == Err(Failed { error: "scripted", alone: false })));
     assert!(bench.sizes().len() < 64, "{} calls", bench.sizes().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_tells_the_time_before_calls_from_that_in_calls() {
+    let fake = Fake::held();
+    fake.faults.lock().unwrap().push_back(Verdict::Again);
+    let bench = Bench::new(Config { max_texts: 1, ..Config::default() }, &[1], fake);
+    let replies = bench.submit(Lane::Interactive, &texts(0..2));
+    for seconds in [3, 4, 5] {
+        settle().await;
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        bench.let_end(1).await;
+    }
+    let mut times = Vec::new();
+    for reply in replies {
+        let replied = reply.await.unwrap();
+        times.push((replied.queued.as_secs(), replied.called.as_secs()));
+    }
+    // What failed goes out again before what has not been out.
+    assert_eq!(times, [(0, 3 + 4), (3 + 4, 5)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,21 +7,31 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::cache::{CacheKey, Entry};
 
-use super::Failure;
+use super::{Failure, Spent};
 
-/// What a flight brings.
-pub(super) type Outcome = Result<Entry, Failure>;
-type Sender = watch::Sender<Option<Outcome>>;
+/// What a flight brings, and where the time of the one who asks went.
+pub(super) type Outcome = Result<(Entry, Spent), Failure>;
+type Sender = watch::Sender<Option<Landed>>;
+
+/// A flight that is over.
+struct Landed {
+    outcome: Outcome,
+    at: Instant,
+}
 
 /// Flights under way.
 #[derive(Clone, Default)]
 pub(super) struct Flights(Arc<Mutex<HashMap<CacheKey, Sender>>>);
 
 /// Where a flight's outcome arrives. Dropping it leaves the flight.
-pub(super) struct Wait(watch::Receiver<Option<Outcome>>);
+pub(super) struct Wait {
+    landed: watch::Receiver<Option<Landed>>,
+    since: Instant,
+}
 
 /// The duty to land a flight. Dropping it instead tells all who wait that it is lost.
 pub(super) struct Lead {
@@ -35,11 +45,11 @@ impl Flights {
     pub(super) fn join_or_lead(&self, key: CacheKey) -> (Wait, Option<Lead>) {
         let mut table = self.lock();
         if let Some(sender) = table.get(&key) {
-            return (Wait(sender.subscribe()), None);
+            return (Wait { landed: sender.subscribe(), since: Instant::now() }, None);
         }
-        let (sender, receiver) = watch::channel(None);
+        let (sender, landed) = watch::channel(None);
         table.insert(key, sender.clone());
-        (Wait(receiver), Some(Lead { key, sender, flights: self.clone() }))
+        (Wait { landed, since: Instant::now() }, Some(Lead { key, sender, flights: self.clone() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Sender>> {
@@ -63,10 +73,12 @@ impl Flights {
 
 impl Wait {
     pub(super) async fn outcome(mut self) -> Outcome {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(Failure::lost())),
-            Err(_) => Err(Failure::lost()),
-        }
+        let landed = self.landed.wait_for(Option::is_some).await;
+        let Some(Landed { outcome, at }) = landed.as_deref().ok().and_then(Option::as_ref) else {
+            return Err(Failure::lost());
+        };
+        let (entry, spent) = outcome.clone()?;
+        Ok((entry, spent.seen_in(at.saturating_duration_since(self.since))))
     }
 }
 
@@ -74,7 +86,7 @@ impl Lead {
     /// Gives all who wait the outcome. It must be in the cache before, or one
     /// who asks in between flies again.
     pub(super) fn land(self, outcome: Outcome) {
-        self.sender.send_replace(Some(outcome));
+        self.sender.send_replace(Some(Landed { outcome, at: Instant::now() }));
     }
 
     /// Resolves when nobody waits any more; nobody can join from then on.
@@ -109,8 +121,9 @@ mod tests {
         CacheKey::new(&Space::new(&[]), "text")
     }
 
-    fn entry() -> Entry {
-        Entry { embedding: Embedding::new(vec![1.0]).unwrap(), n_tokens: 7, truncated: false }
+    fn entry() -> (Entry, Spent) {
+        let entry = Entry { embedding: Embedding::new(vec![1.0]).unwrap(), n_tokens: 7, truncated: false };
+        (entry, Spent { upstream: Duration::from_secs(5), ..Spent::default() })
     }
 
     #[tokio::test]
@@ -120,9 +133,23 @@ mod tests {
         let (second, none) = flights.join_or_lead(key());
         assert!(none.is_none());
         lead.unwrap().land(Ok(entry()));
-        assert_eq!(first.outcome().await.unwrap().n_tokens, 7);
-        assert_eq!(second.outcome().await.unwrap().n_tokens, 7);
+        assert_eq!(first.outcome().await.unwrap().0.n_tokens, 7);
+        assert_eq!(second.outcome().await.unwrap().0.n_tokens, 7);
         assert!(flights.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_joins_late_waits_for_the_rest_only() {
+        let flights = Flights::default();
+        let (first, lead) = flights.join_or_lead(key());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let (second, _) = flights.join_or_lead(key());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        lead.unwrap().land(Ok(entry()));
+        // Who looks late does not wait longer.
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(first.outcome().await.unwrap().1.upstream, Duration::from_secs(5));
+        assert_eq!(second.outcome().await.unwrap().1.upstream, Duration::from_secs(2));
     }
 
     #[tokio::test]

@@ -1,19 +1,22 @@
 //! Texts that nobody has embedded yet: plugins, prompt, batcher, and into the cache.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
-use crate::batcher::{Lane, Places, Reply, Text};
+use crate::batcher::{Failed, Lane, Places, Replied, Reply, Text};
 use crate::cache::Entry;
 use crate::document::{Document, SourceMap};
+use crate::model::Embedding;
 use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed};
-use crate::upstream::TextFault;
+use crate::upstream::{TextFault, UpstreamError};
 
 use super::flights::{Lead, Outcome};
 use super::send::Senders;
 use super::served::{Engine, Served};
-use super::{Failure, Way};
+use super::{Failure, Spent, Way};
 
 /// Texts that a plugin is handed at once, at most.
 const PLUGIN_TEXTS: usize = 64;
@@ -66,7 +69,7 @@ async fn fly_until_landed(
     texts: Vec<String>,
     places: Places,
 ) {
-    let prepared = tokio::select! {
+    let (prepared, plugin) = tokio::select! {
         prepared = prepare(served, job.way, texts) => prepared,
         () = all_abandoned(&leads) => return,
     };
@@ -77,38 +80,56 @@ async fn fly_until_landed(
             Err(failure) => lead.land(Err(failure)),
             Ok(Prompted { text, n_tokens, truncated }) => {
                 texts.push(Text { text, n_tokens });
-                flying.push((lead, n_tokens, truncated));
+                flying.push(Flying { lead, n_tokens, truncated, plugin });
             }
         }
     }
     // With a tokenizer that knows what is too long, the upstream has nothing to cut.
     let cut_upstream = job.way.truncate && limit(served).is_none();
     let replies = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
-    let landings = flying
-        .into_iter()
-        .zip(replies)
-        .map(|((lead, n_tokens, truncated), reply)| land(engine, lead, reply, n_tokens, truncated));
+    let landings = flying.into_iter().zip(replies).map(|(flying, reply)| land(engine, flying, reply));
     join_all(landings).await;
     engine.cache.report();
 }
 
+/// A text that was handed to the batcher.
+struct Flying {
+    lead: Lead,
+    n_tokens: u32,
+    truncated: bool,
+    /// The time that preprocessors took.
+    plugin: Duration,
+}
+
 /// Waits for one text's reply, for as long as anyone waits for it.
-async fn land(engine: &Engine, lead: Lead, reply: Reply<Senders>, n_tokens: u32, truncated: bool) {
+async fn land(engine: &Engine, flying: Flying, reply: Reply<Senders>) {
+    let Flying { lead, n_tokens, truncated, plugin } = flying;
     let reply = tokio::select! {
         reply = reply => reply,
         () = lead.abandoned() => return,
     };
     let outcome: Outcome = match reply {
-        Ok(Ok(Ok(embedding))) => Ok(Entry { embedding, n_tokens, truncated }),
-        Ok(Ok(Err(fault))) => Err(Failure::Text(fault)),
-        Ok(Err(failed)) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
-        Ok(Err(failed)) => Err(Failure::Upstream(failed.error)),
+        Ok(Replied { outcome, queued, called }) => entry(outcome, n_tokens, truncated)
+            .map(|entry| (entry, Spent { plugin, queue: queued, upstream: called })),
         Err(_) => Err(Failure::lost()),
     };
-    if let Ok(entry) = &outcome {
+    if let Ok((entry, _)) = &outcome {
         engine.cache.put(lead.key, entry.clone());
     }
     lead.land(outcome);
+}
+
+fn entry(
+    outcome: Result<Result<Embedding, TextFault>, Failed<Arc<UpstreamError>>>,
+    n_tokens: u32,
+    truncated: bool,
+) -> Result<Entry, Failure> {
+    match outcome {
+        Ok(Ok(embedding)) => Ok(Entry { embedding, n_tokens, truncated }),
+        Ok(Err(fault)) => Err(Failure::Text(fault)),
+        Err(failed) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
+        Err(failed) => Err(Failure::Upstream(failed.error)),
+    }
 }
 
 async fn all_abandoned(leads: &[Lead]) {
@@ -117,26 +138,36 @@ async fn all_abandoned(leads: &[Lead]) {
     }
 }
 
-/// Runs the preprocessors over `texts` and puts the prompt before them; one result for each, in order.
-async fn prepare(served: &Arc<Served>, way: Way, texts: Vec<String>) -> Vec<Result<Prompted, Failure>> {
+/// Runs the preprocessors over `texts` and puts the prompt before them; one
+/// result for each, in order, and the time that the preprocessors took.
+async fn prepare(
+    served: &Arc<Served>,
+    way: Way,
+    texts: Vec<String>,
+) -> (Vec<Result<Prompted, Failure>>, Duration) {
+    let begun = Instant::now();
     let mut texts: Vec<Result<String, Failure>> = texts.into_iter().map(Ok).collect();
     if !way.prepared {
         for plugin in &served.preprocessors {
             preprocess(served, plugin, way, &mut texts).await;
         }
     }
+    // Next to nothing where there are none, and then nobody is told of it.
+    let ran = !way.prepared && !served.preprocessors.is_empty();
+    let plugin = if ran { begun.elapsed() } else { Duration::ZERO };
     let n_bytes: usize = texts.iter().flatten().map(String::len).sum();
     let n_texts = texts.len();
     let served = Arc::clone(served);
     let work = move || texts.into_iter().map(|text| prompted(&served, way, text?)).collect();
     if n_bytes <= INLINE_BYTES {
-        return work();
+        return (work(), plugin);
     }
-    match tokio::task::spawn_blocking(work).await {
+    let prompted = match tokio::task::spawn_blocking(work).await {
         Ok(prompted) => prompted,
         // Only a tokenizer that panics gets here.
         Err(_) => (0..n_texts).map(|_| Err(Failure::lost())).collect(),
-    }
+    };
+    (prompted, plugin)
 }
 
 async fn preprocess(served: &Served, plugin: &Plugin, way: Way, texts: &mut [Result<String, Failure>]) {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::{Counter, Histogram};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::batcher::{Backend, Batch, Verdict};
 use crate::model::Embedding;
-use crate::upstream::{self, Call, KnownDimensions, TextFault, UpstreamError};
+use crate::upstream::{self, Call, KnownDimensions, Place, TextFault, UpstreamError};
 
 /// All upstreams, and what each queue asks of them.
 pub(super) struct Senders {
@@ -19,6 +21,7 @@ pub(super) struct Senders {
 pub(super) struct Sender {
     pub(super) name: String,
     pub(super) backend: Arc<dyn upstream::Backend>,
+    place: Place,
     seconds: Histogram,
     /// In the order of [`UpstreamError::CLASSES`].
     errors: Vec<Counter>,
@@ -34,12 +37,37 @@ pub(super) struct Template {
 }
 
 impl Sender {
-    pub(super) fn new(name: String, backend: Arc<dyn upstream::Backend>) -> Self {
+    pub(super) fn new(name: String, place: Place, backend: Arc<dyn upstream::Backend>) -> Self {
         let errors = UpstreamError::CLASSES.map(|class| {
             metrics::counter!("embergate_upstream_errors_total", "upstream" => name.clone(), "class" => class)
         });
         let seconds = metrics::histogram!("embergate_upstream_call_seconds", "upstream" => name.clone());
-        Self { seconds, errors: errors.into(), backend, name }
+        Self { seconds, errors: errors.into(), backend, place, name }
+    }
+
+    /// The span of a call with texts of `requests`: a child of the first one's,
+    /// linked to the others'. They share it, so none of their traces goes with it.
+    fn span(&self, model: &str, n_texts: usize, requests: &[Span]) -> Span {
+        let span = tracing::info_span!(
+            parent: requests.first().and_then(Span::id),
+            "embeddings",
+            otel.name = format_args!("embeddings {model}"),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            gen_ai.operation.name = "embeddings",
+            gen_ai.provider.name = self.place.provider,
+            gen_ai.request.model = model,
+            gen_ai.embeddings.dimension.count = Empty,
+            server.address = self.place.address,
+            server.port = self.place.port,
+            embergate.upstream = self.name,
+            embergate.texts = n_texts,
+            "error.type" = Empty,
+        );
+        for request in requests.iter().skip(1) {
+            span.follows_from(request);
+        }
+        span
     }
 
     fn count(&self, error: &UpstreamError) {
@@ -65,18 +93,25 @@ impl Backend for Senders {
             max_tokens: template.max_tokens,
             dimensions: template.dimensions,
         };
+        let span = upstream.span(&call.model, n_texts, &batch.spans);
         let started = Instant::now();
-        let answers = upstream.backend.embed(call).await;
+        let answers = upstream.backend.embed(call).instrument(span.clone()).await;
         upstream.seconds.record(started.elapsed().as_secs_f64());
+        if let Some(Ok(embedding)) = answers.iter().flatten().next() {
+            span.record("gen_ai.embeddings.dimension.count", embedding.dimensions());
+        }
         answers.map_err(|error| {
             upstream.count(&error);
             let verdict = verdict(&error);
-            tracing::warn!(
-                upstream = upstream.name,
-                n_texts,
-                error = &error as &dyn std::error::Error,
-                "upstream call failed"
-            );
+            span.record("otel.status_code", "ERROR").record("error.type", error.class());
+            span.in_scope(|| {
+                tracing::warn!(
+                    upstream = upstream.name,
+                    n_texts,
+                    error = &error as &dyn std::error::Error,
+                    "upstream call failed"
+                );
+            });
             (Arc::new(error), verdict)
         })
     }

@@ -7,6 +7,7 @@ use metrics::Counter;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::batcher::Batcher;
 use crate::cache::{Cache, Space};
@@ -166,7 +167,7 @@ impl Engine {
         match self.batcher.reserve(fresh.len()) {
             Ok(places) => {
                 let flight = fresh::fly(Arc::clone(self), Arc::clone(served), job, fresh, places);
-                self.tasks.spawn(flight);
+                self.tasks.spawn(flight.in_current_span());
             }
             Err(full) => {
                 for Fresh { lead, .. } in fresh {

@@ -8,7 +8,7 @@ use crate::cache::{self, Cache};
 use crate::model::ModelName;
 use crate::plugin::Plugins;
 use crate::tokenizer::Tokenizer;
-use crate::upstream::{self, Kind, KnownDimensions, embedded};
+use crate::upstream::{self, Kind, KnownDimensions, Place, embedded};
 
 use super::agreement::{Agreement, Member};
 use super::families::{self, Family};
@@ -130,7 +130,7 @@ fn connect(upstreams: &[upstream::Config]) -> Result<Vec<Sender>, SetupError> {
             return Err(other(format!("upstream `{}`: `max_in_flight` must be 1 or more", table.name)));
         }
         let backend = upstream::connect(table).map_err(other)?;
-        senders.push(Sender::new(table.name.clone(), backend));
+        senders.push(Sender::new(table.name.clone(), Place::of(table), backend));
     }
     Ok(senders)
 }

@@ -68,6 +68,18 @@ async fn usage_is_the_same_from_cache_and_upstream() {
 }
 
 #[tokio::test]
+async fn what_was_waited_for_is_told_and_the_cache_is_no_wait() {
+    let embedder = spawn(vec![], vec![]).unwrap();
+    let fresh = embedder.embed(request(&["a cat", "a dog"])).await.unwrap();
+    assert!(!fresh.spent.upstream.is_zero());
+    assert_eq!(fresh.spent.plugin, Duration::ZERO);
+    let known = embedder.embed(request(&["a dog", "a cat"])).await.unwrap();
+    assert_eq!(known.spent, Spent::default());
+    let mixed = embedder.embed(request(&["a dog", "a bird"])).await.unwrap();
+    assert!(!mixed.spent.upstream.is_zero());
+}
+
+#[tokio::test]
 async fn a_text_without_known_tokens_is_named_by_its_index() {
     let embedder = spawn(vec![], vec![]).unwrap();
     let error = embedder.embed(request(&["fine", "fine", "🜚"])).await.unwrap_err();

@@ -1,14 +1,17 @@
 //! One request on its way: what came, when and from where, and what was found out about it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Uri};
+use hyper::{HeaderMap, Method, Request, Response, Uri, Version};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::observe::Record;
+use super::observe::{self, Record};
+use super::{Config, trace};
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
@@ -20,9 +23,11 @@ pub(super) struct Exchange {
     /// The client's own where it is a decent one.
     pub(super) id: String,
     pub(super) begun: Instant,
+    /// The trace that the client says it is in: 32 hexadecimal digits.
+    pub(super) trace_id: Option<Box<str>>,
     /// Who holds the other end of the connection, which may be a proxy.
-    #[allow(dead_code, reason = "steps to come ask for it")]
     pub(super) peer: SocketAddr,
+    pub(super) version: Version,
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
@@ -30,15 +35,50 @@ pub(super) struct Exchange {
     pub(super) origin: Option<HeaderValue>,
     /// What the log will say: steps fill it in as they learn it.
     pub(super) record: Record,
+    shows_client: bool,
+    ended: bool,
 }
 
 impl Exchange {
     /// Begins the exchange with a request from `peer`, and hands its body back.
-    pub(super) fn begin<B>(request: Request<B>, peer: SocketAddr) -> (Self, B) {
-        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let id = request_id(&headers);
-        let (begun, record) = (Instant::now(), Record::default());
-        (Self { id, begun, peer, method, uri, headers, origin: None, record }, body)
+    pub(super) fn begin<B>(request: Request<B>, peer: SocketAddr, config: &Config) -> (Self, B) {
+        let begun = Instant::now();
+        let (Parts { method, uri, version, headers, .. }, body) = request.into_parts();
+        let exchange = Self {
+            id: request_id(&headers),
+            begun,
+            trace_id: trace::trace_id(&headers),
+            peer,
+            version,
+            method,
+            uri,
+            headers,
+            origin: None,
+            record: Record::default(),
+            shows_client: config.log_client_address,
+            ended: false,
+        };
+        (exchange, body)
+    }
+
+    /// The client's address, where logs and spans may name it.
+    pub(super) fn shown_client(&self) -> Option<IpAddr> {
+        self.shows_client.then(|| self.peer.ip().to_canonical())
+    }
+
+    /// Ends the exchange with `response`: logs and counts it.
+    pub(super) fn end(mut self, response: &Response<Full<Bytes>>) {
+        self.ended = true;
+        observe::answered(&self, response);
+    }
+}
+
+impl Drop for Exchange {
+    /// A request whose client left before it was answered is logged and counted too.
+    fn drop(&mut self) {
+        if !self.ended {
+            observe::given_up(self);
+        }
     }
 }
 

@@ -1,70 +1,129 @@
 //! What is counted and logged of requests: never their texts.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Body;
 use hyper::{Response, StatusCode};
 use metrics::{counter, gauge, histogram};
 
 use super::exchange::Exchange;
 use super::route::Route;
-use crate::embed::EmbedAnswer;
+use super::timing::Timings;
+use super::trace;
+use crate::embed::{EmbedAnswer, EmbedRequest, Lane};
+use crate::model::{Embedding, ModelName};
 
-/// What is known of one request: filled in on its way, counted and logged at its end.
+/// What is known of one request: filled in on its way, told at its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record {
     /// `None` where nothing is at the path.
     pub(super) route: Option<Route>,
+    /// The name of the key that was shown.
+    pub(super) key: Option<Arc<str>>,
     /// Of the request's body, where it was read.
     pub(super) bytes_in: usize,
+    /// As the configuration spells it, which is not always as the client does.
+    pub(super) model: Option<ModelName>,
+    pub(super) purpose: Option<&'static str>,
+    pub(super) lane: Option<&'static str>,
+    /// How embeddings are written, where the API leaves a choice.
+    pub(super) format: Option<&'static str>,
+    pub(super) n_texts: Option<usize>,
     /// Where texts were embedded.
     pub(super) embedded: Option<Embedded>,
+    pub(super) timings: Timings,
 }
 
 /// What an answer with embeddings was about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Embedded {
-    n_texts: usize,
-    n_hits: usize,
-    n_tokens: u64,
-}
-
-impl Embedded {
-    pub(super) fn of(answer: &EmbedAnswer) -> Self {
-        Self { n_texts: answer.embeddings.len(), n_hits: answer.n_hits, n_tokens: answer.n_tokens }
-    }
+    pub(super) n_hits: usize,
+    pub(super) n_tokens: u64,
+    /// Nothing where there was no text.
+    pub(super) dimensions: Option<usize>,
 }
 
 impl Record {
-    /// Writes the access log's line, and counts.
-    pub(super) fn end(&self, exchange: &Exchange, response: &Response<Full<Bytes>>) {
-        let (status, took) = (response.status(), exchange.begun.elapsed());
-        let route = self.route.map_or("none", Route::label);
-        counter!("embergate_http_requests_total", "route" => route, "status" => class(status)).increment(1);
-        histogram!("embergate_http_request_seconds", "route" => route).record(took.as_secs_f64());
-        if let Some(embedded) = self.embedded {
-            histogram!("embergate_http_request_texts", "route" => route).record(embedded.n_texts as f64);
-        }
-        self.log(exchange, route, status, took);
+    /// Notes what is asked for, before anything is done about it.
+    pub(super) fn asked(&mut self, request: &EmbedRequest, lane: Lane) {
+        self.model = Some(request.model.clone());
+        self.purpose = Some(request.purpose.as_str());
+        self.lane = Some(lane.as_str());
+        self.n_texts = Some(request.texts.len());
     }
 
-    fn log(&self, exchange: &Exchange, route: &str, status: StatusCode, took: Duration) {
-        let (request_id, method) = (&exchange.id, exchange.method.as_str());
-        let success = status.is_success();
-        let status = status.as_u16();
-        let millis = (took.as_secs_f64() * 1e6).round() / 1e3;
-        match self.embedded {
-            Some(Embedded { n_texts, n_hits, n_tokens }) => {
-                tracing::info!(
-                    request_id, method, route, status, millis, n_texts, n_hits, n_tokens, "request"
-                );
-            }
-            // Probes and scrapes come every few seconds.
-            None if success => tracing::debug!(request_id, method, route, status, millis, "request"),
-            None => tracing::info!(request_id, method, route, status, millis, "request"),
-        }
+    pub(super) fn embedded(&mut self, answer: &EmbedAnswer) {
+        let dimensions = answer.embeddings.first().map(Embedding::dimensions);
+        self.n_texts = Some(answer.embeddings.len());
+        self.timings.spent = answer.spent;
+        self.embedded = Some(Embedded { n_hits: answer.n_hits, n_tokens: answer.n_tokens, dimensions });
     }
+}
+
+/// Counts a request that was answered, and writes the access log's line.
+pub(super) fn answered(exchange: &Exchange, response: &Response<Full<Bytes>>) {
+    let (record, status) = (&exchange.record, response.status());
+    count(exchange, class(status));
+    if let (Some(_), Some(n_texts)) = (record.embedded, record.n_texts) {
+        histogram!("embergate_http_request_texts", "route" => label(record)).record(n_texts as f64);
+    }
+    // Probes and scrapes come every few seconds.
+    let is_quiet = status.is_success() && record.embedded.is_none();
+    log(exchange, Some(status.as_u16()), response.body().size_hint().exact(), is_quiet);
+}
+
+/// Counts and logs a request whose client left before there was an answer.
+pub(super) fn given_up(exchange: &Exchange) {
+    count(exchange, "none");
+    log(exchange, None, None, false);
+}
+
+fn count(exchange: &Exchange, status: &'static str) {
+    let route = label(&exchange.record);
+    counter!("embergate_http_requests_total", "route" => route, "status" => status).increment(1);
+    histogram!("embergate_http_request_seconds", "route" => route)
+        .record(exchange.begun.elapsed().as_secs_f64());
+}
+
+/// Writes one line. Nothing in it is of a client's choice but the ids, which are
+/// made of harmless characters, and what is `None` is left out.
+fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, is_quiet: bool) {
+    let record = &exchange.record;
+    let embedded = record.embedded;
+    macro_rules! line {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                request_id = exchange.id,
+                trace_id = exchange.trace_id.as_deref(),
+                method = trace::method(&exchange.method),
+                route = label(record),
+                status,
+                millis = (exchange.begun.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+                model = record.model.as_ref().map(ModelName::as_str),
+                purpose = record.purpose,
+                lane = record.lane,
+                n_texts = record.n_texts,
+                n_hits = embedded.map(|embedded| embedded.n_hits),
+                n_tokens = embedded.map(|embedded| embedded.n_tokens),
+                key = record.key.as_deref(),
+                client = exchange.shown_client().map(tracing::field::display),
+                bytes_in = record.bytes_in,
+                bytes_out,
+                $message
+            )
+        };
+    }
+    match (status, is_quiet) {
+        (None, _) => line!(info, "request given up by its client"),
+        (Some(_), true) => line!(debug, "request"),
+        (Some(_), false) => line!(info, "request"),
+    }
+}
+
+fn label(record: &Record) -> &'static str {
+    record.route.map_or("none", Route::label)
 }
 
 fn class(status: StatusCode) -> &'static str {

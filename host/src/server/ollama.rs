@@ -9,8 +9,8 @@ use hyper::Response;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::options::{self, Options, Told};
-use super::service::{Shared, json_response, off_the_workers};
-use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
+use super::service::{Shared, encoded, json_response};
+use crate::embed::{EmbedAnswer, EmbedRequest, Resolved, Spent};
 use crate::model::ModelName;
 
 mod asked;
@@ -66,7 +66,15 @@ async fn answer(
     let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
     let told = Told { purpose, prompt: shared.prompt(&model, purpose), notices };
     let answer = if texts.is_empty() {
-        EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
+        let nothing = EmbedAnswer {
+            embeddings: Vec::new(),
+            n_tokens: 0,
+            n_hits: 0,
+            truncated: Vec::new(),
+            spent: Spent::default(),
+        };
+        exchange.record.embedded(&nothing);
+        nothing
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
@@ -86,7 +94,7 @@ async fn answer(
         Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
         Form::Embeddings => encode::one(&answer),
     };
-    let mut response = json_response(off_the_workers(&kept, encode).await?);
+    let mut response = json_response(encoded(exchange, &kept, encode).await?);
     options::tell(response.headers_mut(), told, &kept);
     Ok(response)
 }

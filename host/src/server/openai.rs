@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::notices::Notices;
 use super::options::{self, Options, Told};
-use super::service::{Shared, json_response, off_the_workers};
+use super::service::{Shared, encoded, json_response};
 use super::tokens::{self, Decoded};
 use super::wire::{self, Limits};
 use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
@@ -59,10 +59,11 @@ pub(super) async fn embeddings(
         prepared: options.prepared,
         deadline: exchange.begun + options.timeout,
     };
+    exchange.record.format = Some(asked.format.as_str());
     let answer = shared.embed(exchange, request).await?;
     let (model, format) = (asked.model, asked.format);
     let kept = answer.clone();
-    let json = off_the_workers(&kept, move || encode(&model, &answer, format)).await?;
+    let json = encoded(exchange, &kept, move || encode(&model, &answer, format)).await?;
     let mut response = json_response(json);
     options::tell(response.headers_mut(), told, &kept);
     Ok(response)
@@ -180,7 +181,7 @@ mod tests {
 
     fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
         let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
-        EmbedAnswer { embeddings, n_tokens: 7, n_hits: 0, truncated: Vec::new() }
+        EmbedAnswer { embeddings, n_tokens: 7, n_hits: 0, truncated: Vec::new(), spent: Default::default() }
     }
 
     #[test]

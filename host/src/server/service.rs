@@ -13,16 +13,18 @@ use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::body::{Bodies, Held};
 use super::error::ApiError;
 use super::exchange::{Exchange, REQUEST_ID};
-use super::observe::Embedded;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
+use super::timing::SERVER_TIMING;
 use super::wire::Limits;
-use super::{Config, guard, health, ollama, openai};
+use super::{Config, guard, health, ollama, openai, trace};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Resolved};
 use crate::model::{ModelName, Purpose};
 use crate::telemetry::Metrics;
@@ -102,7 +104,9 @@ impl Shared {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        let begun = Instant::now();
         let body = self.bodies.read(&exchange.headers, body).await?;
+        exchange.record.timings.read = begun.elapsed();
         exchange.record.bytes_in = body.bytes.len();
         Ok(body)
     }
@@ -113,16 +117,17 @@ impl Shared {
         exchange: &mut Exchange,
         request: EmbedRequest,
     ) -> Result<EmbedAnswer, ApiError> {
+        exchange.record.asked(&request, self.embedder.lane(&request));
         let model = request.model.clone();
         let answer = self.embedder.embed(request).await.map_err(|error| {
             let answer = ApiError::from(&error);
             if answer.status.is_server_error() {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(%model, error, "texts could not be embedded");
+                tracing::warn!(request_id = exchange.id, %model, error, "texts could not be embedded");
             }
             answer
         })?;
-        exchange.record.embedded = Some(Embedded::of(&answer));
+        exchange.record.embedded(&answer);
         Ok(answer)
     }
 }
@@ -137,10 +142,12 @@ impl Service {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (mut exchange, body) = Exchange::begin(request, peer);
-        let answered = self.steps(&mut exchange, body).await;
+        let (mut exchange, body) = Exchange::begin(request, peer, &self.shared.config);
+        let span = trace::span(&exchange);
+        let answered = self.steps(&mut exchange, body).instrument(span.clone()).await;
         let response = told(&exchange, answered);
-        exchange.record.end(&exchange, &response);
+        trace::end(&span, &exchange, &response);
+        exchange.end(&response);
         response
     }
 
@@ -214,6 +221,7 @@ fn told(exchange: &Exchange, answered: Result<Response<Full<Bytes>>, ApiError>) 
     if let Ok(id) = HeaderValue::from_str(&exchange.id) {
         headers.insert(REQUEST_ID, id);
     }
+    headers.insert(SERVER_TIMING, exchange.record.timings.header(exchange.begun.elapsed()));
     guard::allow(headers, exchange.origin.clone());
     if exchange.method == Method::HEAD { without_body(response) } else { response }
 }
@@ -233,18 +241,22 @@ pub(super) fn json_response(json: Vec<u8>) -> Response<Full<Bytes>> {
     response
 }
 
-/// Runs `encode`: here if `answer` is small, else on a thread that may take its time.
-pub(super) async fn off_the_workers(
+/// Writes `answer` by `encode`: here if it is small, else on a thread that may take its time.
+pub(super) async fn encoded(
+    exchange: &mut Exchange,
     answer: &EmbedAnswer,
     encode: impl FnOnce() -> Vec<u8> + Send + 'static,
 ) -> Result<Vec<u8>, ApiError> {
+    let begun = Instant::now();
     let n_numbers: usize = answer.embeddings.iter().map(|embedding| embedding.dimensions()).sum();
-    if n_numbers <= MAX_NUMBERS_INLINE {
-        return Ok(encode());
-    }
-    tokio::task::spawn_blocking(encode)
-        .await
-        .map_err(|_| ApiError::internal("the answer could not be written"))
+    let json = if n_numbers <= MAX_NUMBERS_INLINE {
+        encode()
+    } else {
+        let written = tokio::task::spawn_blocking(encode).await;
+        written.map_err(|_| ApiError::internal("the answer could not be written"))?
+    };
+    exchange.record.timings.encode = begun.elapsed();
+    Ok(json)
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use serde_json::Value;
 /// What any single wait of a test may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where a gateway's log goes that a test wants to read.
+const LOG: &str = "serve.log";
+
 /// A home, a current folder and a binary to run there.
 pub struct Desk {
     binary: PathBuf,
@@ -93,16 +96,29 @@ impl Desk {
     /// Starts `serve` on ports that the system chooses, and waits until it listens.
     #[track_caller]
     pub fn serve(&self, configuration: &str) -> Gateway {
+        self.serve_and_log(configuration, Stdio::inherit())
+    }
+
+    /// Starts `serve` as [`Desk::serve`] does, and keeps its log for [`Desk::log`].
+    #[track_caller]
+    pub fn serve_logged(&self, configuration: &str) -> Gateway {
+        let log = fs::File::create(self.folder().join(LOG)).expect("a file can be made");
+        self.serve_and_log(configuration, log.into())
+    }
+
+    /// What the gateway of [`Desk::serve_logged`] has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder().join(LOG)).expect("the log is there")
+    }
+
+    fn serve_and_log(&self, configuration: &str, log: Stdio) -> Gateway {
         let listen = "listen = \"127.0.0.1:0\"";
         let file = format!("[server]\n{listen}\n[admin]\n{listen}\n{configuration}");
         let path = self.write("serve.toml", file);
         let mut command =
             self.command(&[OsStr::new("serve"), "--json".as_ref(), "--config".as_ref(), path.as_ref()]);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the binary can be started");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary can be started");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("stdout can be read");
@@ -156,6 +172,12 @@ impl Gateway {
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         exchange(&self.api, &request("POST", path, &body.to_string()))
+    }
+
+    /// Posts with more header lines, each ended by `\r\n`.
+    pub fn post_with(&self, path: &str, headers: &str, body: &Value) -> Answer {
+        let request = request("POST", path, &body.to_string());
+        exchange(&self.api, &request.replacen("\r\n", &format!("\r\n{headers}"), 1))
     }
 
     /// A connection on which a request was sent but for its last byte; sending that lets it be answered.

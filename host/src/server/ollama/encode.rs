@@ -49,11 +49,12 @@ fn buffer(answer: &EmbedAnswer) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embed::Spent;
     use crate::model::Embedding;
 
     fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
         let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
-        EmbedAnswer { embeddings, n_tokens: 3, n_hits: 0, truncated: Vec::new() }
+        EmbedAnswer { embeddings, n_tokens: 3, n_hits: 0, truncated: Vec::new(), spent: Spent::default() }
     }
 
     #[track_caller]

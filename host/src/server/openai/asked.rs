@@ -57,6 +57,15 @@ pub(super) enum Format {
     Base64,
 }
 
+impl Format {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Base64 => "base64",
+        }
+    }
+}
+
 impl Asked {
     pub(super) fn from_wire(bytes: &Bytes, limits: Limits) -> Result<Self, ApiError> {
         let body: Body<'_> = wire::object(bytes, limits.max_depth)?;

@@ -1,0 +1,81 @@
+//! The access log: a line a request that says all about it but its texts.
+
+use serde_json::{Value, json};
+
+use super::desk;
+
+const MODEL: &str = "static-embed-en-256";
+const JSON: &str = "[log]\nformat = \"json\"\n";
+const SECRET: &str = "kelp grows in the dark";
+
+/// Lines of the log about requests.
+#[track_caller]
+fn requests(log: &str) -> Vec<Value> {
+    let event = |line| serde_json::from_str::<Value>(line).expect("each line is an object");
+    log.lines().map(event).filter(|event| event["message"] == "request").collect()
+}
+
+#[test]
+fn a_request_is_one_line_with_all_about_it_but_its_texts() {
+    let desk = desk();
+    let gateway = desk.serve_logged(JSON);
+    let headers = "x-request-id: mine-1\r\nx-embergate-purpose: query\r\n\
+                   traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    let body = json!({ "model": format!("{MODEL}:latest"), "input": [SECRET, SECRET] });
+    let answer = gateway.post_with("/v1/embeddings", headers, &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let log = desk.log();
+    let [line] = &requests(&log)[..] else { panic!("not one line: {log}") };
+    for (field, want) in [
+        ("level", json!("INFO")),
+        ("request_id", json!("mine-1")),
+        ("trace_id", json!("4bf92f3577b34da6a3ce929d0e0e4736")),
+        ("method", json!("POST")),
+        ("route", json!("/v1/embeddings")),
+        ("status", json!(200)),
+        ("model", json!(MODEL)),
+        ("purpose", json!("query")),
+        ("lane", json!("interactive")),
+        ("n_texts", json!(2)),
+        ("n_hits", json!(0)),
+        ("n_tokens", answer.json()["usage"]["prompt_tokens"].clone()),
+        ("bytes_in", json!(body.to_string().len())),
+        ("bytes_out", json!(answer.body.len())),
+    ] {
+        assert_eq!(line[field], want, "{field} in {line}");
+    }
+    assert!(line["millis"].as_f64().unwrap() > 0.0, "{line}");
+    for absent in ["client", "key"] {
+        assert_eq!(line.get(absent), None, "{line}");
+    }
+    assert!(!log.contains("kelp"), "{log}");
+}
+
+#[test]
+fn what_was_refused_is_logged_and_what_was_probed_is_not() {
+    let desk = desk();
+    let gateway = desk.serve_logged(JSON);
+    assert_eq!(gateway.get("/healthz").status, 200);
+    assert_eq!(gateway.get("/nowhere/kelp").status, 404);
+    let wrong = gateway.post("/api/embed", &json!({ "model": MODEL, "input": [SECRET, ""] }));
+    assert_eq!(wrong.status, 400, "{}", wrong.body);
+    let log = desk.log();
+    let lines = requests(&log);
+    let told: Vec<_> = lines.iter().map(|line| (&line["route"], &line["status"])).collect();
+    assert_eq!(told, [(&json!("none"), &json!(404)), (&json!("/api/embed"), &json!(400))]);
+    assert!(!log.contains("kelp"), "{log}");
+}
+
+#[test]
+fn nothing_that_a_client_sends_makes_a_line_of_its_own() {
+    let desk = desk();
+    let gateway = desk.serve_logged("[log]\nspans = true\n");
+    let headers = "x-request-id: a\tINFO-forged\r\nuser-agent: \u{85}forged\r\n\
+                   traceparent: forged\r\nx-embergate-lane: forged\r\n";
+    let body = json!({ "model": "m\nINFO forged", "input": "x\r\nINFO forged", "forged\n": 1 });
+    let answer = gateway.post_with("/v1/embeddings", headers, &body);
+    assert!((400..500).contains(&answer.status), "{}", answer.body);
+    let log = desk.log();
+    assert!(log.lines().any(|line| line.contains("status=400") || line.contains("status=404")), "{log}");
+    assert!(!log.contains("forged"), "{log}");
+}
