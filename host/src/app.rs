@@ -80,8 +80,10 @@ impl App {
 
     /// Binds the listeners; nothing is served until the server runs.
     pub async fn bind(&self) -> Result<Server, AppError> {
-        let Config { server, admin, .. } = self.config.clone();
-        Ok(Server::bind(server, admin, self.embedder.clone(), self.metrics.clone()).await?)
+        let Config { server, admin, keys, .. } = self.config.clone();
+        let shown = self.config.to_toml();
+        let (embedder, metrics) = (self.embedder.clone(), self.metrics.clone());
+        Ok(Server::bind(server, admin, &keys, shown, embedder, metrics).await?)
     }
 
     /// Lets what is under way end, for `server.drain_timeout` at most.

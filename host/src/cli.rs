@@ -8,6 +8,7 @@ mod collections;
 mod config;
 mod failure;
 mod index;
+mod key;
 mod output;
 mod plugin;
 mod progress;
@@ -77,6 +78,9 @@ enum Command {
     /// List and check plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Make API keys, and the tables that let them in
+    #[command(subcommand)]
+    Key(key::Key),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -112,7 +116,11 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
     let folders = Folders::of_this_machine();
-    let Loaded { config, file } = crate::config::load(arguments.global.config.as_deref(), &folders)?;
+    let Loaded { config, file } = match arguments.command {
+        // Makes what a configuration may still lack.
+        Command::Key(_) => Loaded { config: Config::default(), file: None },
+        _ => crate::config::load(arguments.global.config.as_deref(), &folders)?,
+    };
     start_log(&config, &arguments.command, &output)?;
     let context = Context { config, file, folders, output };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -123,6 +131,7 @@ fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
             Command::Search(command) => command.run(&context).await,
             Command::Collections(command) => command.run(&context).await,
             Command::Plugin(command) => command.run(&context).await,
+            Command::Key(command) => command.run(&context),
             Command::Config(command) => command.run(&context).await,
         }
     });
@@ -166,6 +175,8 @@ mod tests {
         insta::assert_snapshot!("help", help(&[]));
         insta::assert_snapshot!("help_index", help(&["index"]));
         insta::assert_snapshot!("help_search", help(&["search"]));
+        insta::assert_snapshot!("help_key_new", help(&["key", "new"]));
+        insta::assert_snapshot!("help_key_hash", help(&["key", "hash"]));
         insta::assert_snapshot!("help_plugin_check", help(&["plugin", "check"]));
     }
 }

@@ -25,6 +25,8 @@ pub const EMBEDDED_MODEL: &str = crate::upstream::embedded::MODEL_NAME;
 pub struct Config {
     pub server: crate::server::Config,
     pub admin: crate::server::AdminConfig,
+    #[serde(rename = "key")]
+    pub keys: Vec<crate::server::KeyConfig>,
     pub log: crate::telemetry::Config,
     pub embed: crate::embed::Config,
     pub cache: crate::cache::Config,
@@ -107,7 +109,8 @@ fn read(text: &[u8]) -> Result<Config, Vec<Problem>> {
 impl Config {
     /// The effective configuration as TOML: every key with a comment that says what it is.
     ///
-    /// Reading it gives the same configuration.
+    /// Reading it gives the same configuration, unless it has `[[key]]` tables:
+    /// their hashes are shown shortened.
     pub fn to_toml(&self) -> String {
         show::toml(self)
     }
@@ -169,6 +172,7 @@ impl fmt::Display for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::Right;
 
     #[track_caller]
     fn check(text: &str, want: &[&str]) {
@@ -376,8 +380,76 @@ mod tests {
         );
     }
 
+    /// The SHA-256 of the empty text.
+    const HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn key(name: &str, lines: &str) -> String {
+        format!("[[key]]\nname = \"{name}\"\nsha256 = \"{HASH}\"\n{lines}\n")
+    }
+
+    #[test]
+    fn a_key_may_embed_unless_told_otherwise() {
+        let read = |text: &str| read(text.as_bytes()).unwrap().keys.remove(0);
+        assert_eq!(read(&key("a", "")).rights, [Right::Embed]);
+        assert_eq!(read(&key("a", "rights = [\"admin\", \"search\"]")).rights, [Right::Admin, Right::Search]);
+    }
+
+    #[test]
+    fn an_unknown_right_names_the_nearest_one() {
+        check(
+            &key("a", "rights = [\"embed\", \"serch\"]"),
+            &["4: `rights = \"serch\"` in [[key]] `a` is unknown: did you mean \"search\"?"],
+        );
+        check(
+            &key("a", "rights = []"),
+            &[
+                "4: the key `a` has no rights, so nothing would ever be let through: name one or more, or take the table out",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_its_hash_is_not_repeated() {
+        for secret in ["\"emb_secret\"", "[\"emb_secret\"]", "{ emb_secret = 1 }"] {
+            let text = format!("[[key]]\nname = \"a\"\nsha256 = {secret}");
+            let problems = read(text.as_bytes()).unwrap_err();
+            assert!(!format!("{problems:?}").contains("emb_"), "{problems:?}");
+            assert_eq!((problems.len(), problems[0].line), (1, Some(3)));
+        }
+        check(
+            "[[key]]\nname = \"a\"\nsha256 = \"emb_secret\"",
+            &[
+                "3: `sha256` of key `a` is no SHA-256: write 64 hexadecimal digits; `embergate key hash` prints them",
+            ],
+        );
+        check(
+            "[[key]]\nname = \"a\"\nsha256 = \"e3b0c442…\"",
+            &[
+                "3: `sha256` of key `a` is shortened, as `config show` shows it: write 64 hexadecimal digits; `embergate key hash` prints them",
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_are_told_apart() {
+        check(
+            &format!("{}{}", key("a", ""), key("b", "")),
+            &["7: the keys `a` and `b` are the same: make one for each: `embergate key new`"],
+        );
+        check(
+            &key("two words", ""),
+            &["2: `two words` cannot name a key: use letters, digits and any of `-_.@`, at most 64"],
+        );
+    }
+
     #[test]
     fn a_limit_of_nothing_is_refused() {
+        check(
+            &key("a", "texts_per_minute = 0"),
+            &[
+                "4: `texts_per_minute` in [key] is 0, so nothing would ever be let through: set it to 1 or more",
+            ],
+        );
         check(
             "[batcher]\nmax_texts = 0",
             &["2: `max_texts` in [batcher] is 0, so nothing would ever be let through: set it to 1 or more"],

@@ -202,6 +202,10 @@ pub struct Model {
     pub name: ModelName,
     /// Other names that lead to it.
     pub aliases: Vec<String>,
+    /// Its name at the upstreams.
+    pub upstream_name: String,
+    /// Names of the upstreams that may be asked.
+    pub upstreams: Vec<String>,
     pub tokenizer: Arc<Tokenizer>,
     /// Tokens that the model takes, special ones included; unknown where nobody said.
     pub max_tokens: Option<u32>,

@@ -9,16 +9,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::keys::Keys;
 use crate::embed::Embedder;
 use crate::telemetry::Metrics;
 use crate::units::ByteSize;
 
+mod admin;
 mod body;
 mod error;
 mod exchange;
 mod guard;
 mod health;
 mod input;
+mod keys;
 mod listen;
 mod notices;
 mod observe;
@@ -31,6 +34,8 @@ mod timing;
 mod tokens;
 mod trace;
 mod wire;
+
+pub use keys::{HashError, KeyConfig, KeyHash, NoRandomness, Right, Secret, WrittenHash};
 
 /// The `[server]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -129,24 +134,42 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    #[error("`sha256` of key `{key}` {source}")]
+    KeyHash { key: String, source: HashError },
 }
 
 impl Server {
-    /// Binds both listeners; nothing is served until `run`.
+    /// Binds both listeners; nothing is served until `run`. `shown` is the
+    /// configuration that the admin API tells.
     ///
     /// # Errors
-    /// Names the address that cannot be had, and its key.
+    /// Names the address that cannot be had, and its key; or the API key that has no hash.
     pub async fn bind(
         config: Config,
         admin: AdminConfig,
+        keys: &[KeyConfig],
+        shown: String,
         embedder: Arc<Embedder>,
         metrics: Metrics,
     ) -> Result<Self, ServerError> {
+        let keys = Keys::new(keys).map_err(|(key, source)| ServerError::KeyHash { key, source })?;
         let (apis_socket, apis_address) = bind(config.listen, "server.listen").await?;
         let (admin_socket, admin_address) = bind(admin.listen, "admin.listen").await?;
+        for (address, key) in [(apis_address, "server.listen"), (admin_address, "admin.listen")] {
+            if let Some(exposure) = keys::exposure(address, &keys, false) {
+                tracing::warn!(%address, key, "{exposure}");
+            }
+        }
         let tasks = TaskTracker::new();
         let (apis_connections, config) = (config.max_connections, Arc::new(config));
-        let shared = service::Shared::new(config.clone(), embedder, metrics.clone(), tasks.clone());
+        let shared = service::Shared::new(
+            config.clone(),
+            keys,
+            shown.into(),
+            embedder,
+            metrics.clone(),
+            tasks.clone(),
+        );
         let limits = listen::Limits::new(&config);
         Ok(Self {
             apis: listen::Listener {

@@ -60,6 +60,7 @@ impl Gateway {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         config.server.listen = any_port;
         config.admin.listen = any_port;
+        let shown = config.to_toml();
         let metrics = Metrics::install();
         let plugins = Arc::new(Plugins::none());
         let embedder = Embedder::spawn(
@@ -71,7 +72,8 @@ impl Gateway {
             plugins,
         )
         .unwrap();
-        let server = Server::bind(config.server, config.admin, embedder, metrics).await.unwrap();
+        let server =
+            Server::bind(config.server, config.admin, &config.keys, shown, embedder, metrics).await.unwrap();
         let (address, admin) = server.addresses();
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.run(stop.clone()));

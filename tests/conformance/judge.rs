@@ -77,6 +77,15 @@ pub(crate) fn case(id: &str, answer: &Answer) -> Verdict {
         }
         "oai-043" | "oai-046" | "oai-048" => invalid(answer),
         "oai-045" => invalid(answer),
+        "oai-050" | "oai-051" => {
+            invalid(answer)?;
+            said(json["error"]["code"] == "invalid_api_key", "error.code", answer)?;
+            said(json["error"]["param"].is_null(), "error.param", answer)?;
+            said(answer.header("www-authenticate") == Some("Bearer"), "www-authenticate", answer)?;
+            said(!answer.text.contains("wrong"), "the key kept out", answer)?;
+            let how = if id == "oai-050" { "`authorization: Bearer KEY`" } else { "is none that is known" };
+            message(answer, how)
+        }
         "oai-055" | "oai-056" => {
             said(answer.header("x-should-retry") == Some("false"), "x-should-retry", answer)
         }

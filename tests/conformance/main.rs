@@ -8,6 +8,7 @@ mod edges; // what the cases do not say: limits, health, pages from elsewhere
 mod gateway; // a gateway in this process, and a client that sends any bytes
 mod http; // runs the cases
 mod judge; // what each answer must be
+mod keys; // API keys: rights, limits, the admin API
 mod later; // cases that wait, each with its reason
 mod models; // what Ollama's cases do not say of its models and its older path
 mod observed; // server-timing, request ids, spans

@@ -5,6 +5,7 @@ use embergate_test_support::ollama::{Fault, OllamaSim};
 
 use crate::cases::Case;
 use crate::gateway::{Answer, Gateway};
+use crate::keys;
 
 /// Numbers in a vector of the simulated model.
 pub(crate) const DIMENSIONS: usize = 768;
@@ -29,6 +30,11 @@ impl Scene {
              [[model]]\nname = {name:?}\nupstream_name = {EMBED:?}\nupstreams = [\"sim\"]\n"
         );
         Self::new("", EMBED, &more).await
+    }
+
+    /// An Ollama that works, behind a gateway whose configuration begins with `head`.
+    pub(crate) async fn with(head: &str) -> Self {
+        Self::new(head, EMBED, "").await
     }
 
     /// An Ollama whose every call for embeddings goes wrong.
@@ -85,6 +91,7 @@ pub(crate) async fn own_answer(case: &Case) -> Option<Answer> {
             let body = r#"{"error":"This server does not support embeddings. Start it with `--embeddings`"}"#;
             Scene::broken(CHAT, Fault::Answer(501, body.to_owned())).await
         }
+        "oai-050" | "oai-051" => Scene::with(&keys::table("app", "")).await,
         "oai-053" => return Some(unreachable(case).await),
         "oai-055" => {
             let body = r#"{"error":"embedding contains NaN or Inf values"}"#;

@@ -19,10 +19,13 @@ fn requests(log: &str) -> Vec<Value> {
 fn a_request_is_one_line_with_all_about_it_but_its_texts() {
     let desk = desk();
     let gateway = desk.serve_logged(JSON);
-    let headers = "x-request-id: mine-1\r\nx-embergate-purpose: query\r\n\
-                   traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    let headers = [
+        ("x-request-id", "mine-1"),
+        ("x-embergate-purpose", "query"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ];
     let body = json!({ "model": format!("{MODEL}:latest"), "input": [SECRET, SECRET] });
-    let answer = gateway.post_with("/v1/embeddings", headers, &body);
+    let answer = gateway.ask("POST", "/v1/embeddings", &headers, &body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.body);
     let log = desk.log();
     let [line] = &requests(&log)[..] else { panic!("not one line: {log}") };
@@ -70,10 +73,14 @@ fn what_was_refused_is_logged_and_what_was_probed_is_not() {
 fn nothing_that_a_client_sends_makes_a_line_of_its_own() {
     let desk = desk();
     let gateway = desk.serve_logged("[log]\nspans = true\n");
-    let headers = "x-request-id: a\tINFO-forged\r\nuser-agent: \u{85}forged\r\n\
-                   traceparent: forged\r\nx-embergate-lane: forged\r\n";
+    let headers = [
+        ("x-request-id", "a\tINFO-forged"),
+        ("user-agent", "\u{85}forged"),
+        ("traceparent", "forged"),
+        ("x-embergate-lane", "forged"),
+    ];
     let body = json!({ "model": "m\nINFO forged", "input": "x\r\nINFO forged", "forged\n": 1 });
-    let answer = gateway.post_with("/v1/embeddings", headers, &body);
+    let answer = gateway.ask("POST", "/v1/embeddings", &headers, &body.to_string());
     assert!((400..500).contains(&answer.status), "{}", answer.body);
     let log = desk.log();
     assert!(log.lines().any(|line| line.contains("status=400") || line.contains("status=404")), "{log}");

@@ -8,6 +8,7 @@ mod config;
 mod failed;
 mod files;
 mod index;
+mod keys;
 mod log;
 mod output;
 mod plugin;

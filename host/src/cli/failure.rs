@@ -101,7 +101,9 @@ fn blame(error: &anyhow::Error) -> Blame {
     if let Some(AppError::Setup(_) | AppError::PluginUse { .. }) = error.downcast_ref() {
         return Blame::Input;
     }
-    if let Some(AppError::Server(ServerError::Bind { .. })) = error.downcast_ref() {
+    if let Some(AppError::Server(ServerError::Bind { .. } | ServerError::KeyHash { .. })) =
+        error.downcast_ref()
+    {
         return Blame::Input;
     }
     if let Some(IndexError::Path { .. }) = error.downcast_ref() {

@@ -18,21 +18,22 @@ impl Serve {
         let server = app.bind().await?;
         let (api, admin) = server.addresses();
         let model = app.config.models.first().map_or("", |model| model.name.as_str());
-        announce(context, &format!("http://{api}"), &format!("http://{admin}"), model)?;
+        let header = if app.config.keys.is_empty() { "" } else { "-H 'authorization: Bearer KEY' " };
+        announce(context, &format!("http://{api}"), &format!("http://{admin}"), header, model)?;
         server.run(signals.token()).await;
         app.stop().await;
         Ok(Ending::Done)
     }
 }
 
-fn announce(context: &Context, api: &str, admin: &str, model: &str) -> std::io::Result<()> {
+fn announce(context: &Context, api: &str, admin: &str, header: &str, model: &str) -> std::io::Result<()> {
     if context.output.json {
         return context.output.json(&json!({ "event": "listening", "api": api, "admin": admin }));
     }
     context.output.line(&format!("listening on {api}, admin on {admin}"))?;
     let body = json!({ "model": model, "input": "hello" });
-    context
-        .output
-        .remark(&format!("try: curl {api}/v1/embeddings -H 'content-type: application/json' -d '{body}'"));
+    context.output.remark(&format!(
+        "try: curl {api}/v1/embeddings {header}-H 'content-type: application/json' -d '{body}'"
+    ));
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::Config;
 use crate::embed::names::{self, Named};
 use crate::model::ModelName;
 use crate::units::ByteSize;
-use crate::{embed, plugin, store, upstream};
+use crate::{embed, plugin, server, store, upstream};
 
 /// What the parser of JSON takes, at most.
 const MAX_JSON_DEPTH: usize = 127;
@@ -26,6 +26,7 @@ pub(super) struct Fault {
 pub(super) fn faults(config: &Config) -> Vec<Fault> {
     let mut faults = Faults { found: Vec::new() };
     faults.limits(config);
+    faults.keys(&config.keys);
     faults.store(&config.store);
     faults.upstreams(&config.upstreams);
     faults.models(config);
@@ -110,6 +111,46 @@ impl Faults {
             let (table, key) = shown.rsplit_once('.').unwrap_or(("", shown));
             let message = format!("`{key}` in [{table}] is 0, so nothing would ever be let through");
             self.add(path, message, "set it to 1 or more");
+        }
+    }
+
+    fn keys(&mut self, keys: &[server::KeyConfig]) {
+        self.unique("key", keys.iter().map(|key| key.name.as_str()));
+        let mut seen = BTreeMap::new();
+        for (at, key) in keys.iter().enumerate() {
+            let (path, name) = (format!("key.{at}"), &key.name);
+            if !name.is_empty() && !server::KeyConfig::is_name(name) {
+                self.add(
+                    format!("{path}.name"),
+                    format!("`{}` cannot name a key", name.escape_debug()),
+                    format!("use letters, digits and any of `-_.@`, at most {}", server::KeyConfig::MAX_NAME),
+                );
+            }
+            // What stands there is not repeated: it may be the key itself.
+            match key.sha256.parse() {
+                Err(error) => self.add(
+                    format!("{path}.sha256"),
+                    format!("`sha256` of key `{name}` {error}"),
+                    "write 64 hexadecimal digits; `embergate key hash` prints them",
+                ),
+                Ok(hash) => {
+                    if let Some(other) = seen.insert(hash.to_hex(), name) {
+                        let message = format!("the keys `{other}` and `{name}` are the same");
+                        self.add(format!("{path}.sha256"), message, "make one for each: `embergate key new`");
+                    }
+                }
+            }
+            if key.rights.is_empty() {
+                let message = format!("the key `{name}` has no rights, so nothing would ever be let through");
+                self.add(format!("{path}.rights"), message, "name one or more, or take the table out");
+            }
+            for (limit, value) in
+                [("requests_per_minute", key.requests_per_minute), ("texts_per_minute", key.texts_per_minute)]
+            {
+                if let Some(value) = value {
+                    self.bound(&format!("{path}.{limit}"), &format!("key.{limit}"), value.into());
+                }
+            }
         }
     }
 

@@ -106,13 +106,23 @@ impl<'t> Source<'t> {
         if let Some(key) = message.strip_prefix("missing field ") {
             return (format!("{} lacks the key {key}", section(root, &place.steps)), None);
         }
-        let (holder, key) = match place.steps.split_last() {
+        // A wrong element is told as what is wrong with its list.
+        let steps = match place.steps.as_slice() {
+            [steps @ .., Step::Index(_)] if matches!(steps.last(), Some(Step::Key(_))) => steps,
+            steps => steps,
+        };
+        let (holder, key) = match steps.split_last() {
             Some((Step::Key(key), holder)) if !place.is_key => (holder, key.as_str()),
             _ => return (format!("{}: {message}", section(root, &place.steps)), None),
         };
-        let value = error.span().map(|span| self.excerpt(span)).unwrap_or_default();
+        let path = path_of(steps);
+        let value = match path.as_str() {
+            // It may be the key itself, and what prints errors is often a log.
+            "key.sha256" => "…".to_owned(),
+            _ => error.span().map(|span| self.excerpt(span)).unwrap_or_default(),
+        };
         let subject = format!("`{key} = {value}` in {}", section(root, holder));
-        let (complaint, remedy) = wrong_value(message, key, &path_of(&place.steps));
+        let (complaint, remedy) = wrong_value(message, key, &path);
         (format!("{subject} {complaint}"), remedy)
     }
 
@@ -403,6 +413,7 @@ mod tests {
         ] {
             check_explained(table, &format!("[{table}]\nzzz = 1"));
         }
+        check_explained("key", "[[key]]\nzzz = 1");
         check_explained("upstream", "[[upstream]]\nzzz = 1");
         check_explained("model", "[[model]]\nzzz = 1");
         check_explained("model.prompts", "[[model]]\n[model.prompts]\nzzz = 1");

@@ -127,6 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_shown_with_the_first_digits_of_its_hash() {
+        let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let text = format!("[[key]]\nname = \"a\"\nsha256 = \"{hash}\"\nrequests_per_minute = 5");
+        let shown = read(text.as_bytes()).unwrap().to_toml();
+        let (_, key) = shown.split_once("[[key]]\n").unwrap();
+        assert!(key.contains("sha256 = \"e3b0c442…\"\n") && !key.contains(&hash[8..]), "{key}");
+        assert!(key.contains("rights = [\"embed\"]\n") && key.contains("requests_per_minute = 5\n"), "{key}");
+        assert!(key.contains("# texts_per_minute = "), "{key}");
+    }
+
+    #[test]
     fn every_value_stands_below_its_comment() {
         let shown = read(b"").unwrap().to_toml();
         let (_, server) = shown.split_once("[server]\n").unwrap();

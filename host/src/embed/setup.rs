@@ -178,6 +178,8 @@ impl Setup<'_> {
         let model = Model {
             name: name.clone(),
             aliases: table.aliases.clone(),
+            upstream_name: at_upstream.to_string(),
+            upstreams: table.upstreams.clone(),
             tokenizer: tokenizer.clone(),
             max_tokens,
             prompts: prompts.clone(),

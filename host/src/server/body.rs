@@ -70,16 +70,24 @@ impl Bodies {
         }
         let declared = body.size_hint().lower();
         if (self.max as u64) < declared {
-            // Who asked first has sent nothing, and needs nothing thrown away.
-            if !headers.contains_key(EXPECT) {
-                self.discard(body);
-            }
+            self.refuse(headers, body);
             return Err(BodyError::TooLarge { max: self.max });
         }
         let declared = usize::try_from(declared).unwrap_or(self.max);
         match timeout(self.timeout, self.collect(body, declared)).await {
             Ok(read) => read,
             Err(_) => Err(BodyError::Slow { within: self.timeout }),
+        }
+    }
+
+    /// Takes leave of the body of a request that is refused whatever is in it.
+    pub(super) fn refuse<B>(&self, headers: &HeaderMap, body: B)
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        // Who asked first has sent nothing, and needs nothing thrown away.
+        if !body.is_end_stream() && !headers.contains_key(EXPECT) {
+            self.discard(body);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
@@ -29,6 +29,8 @@ pub(super) struct ApiError {
     message: String,
     retry: Retry,
     allow: Option<&'static str>,
+    /// A limit of the client's own is used up, and not the gateway full.
+    is_own_limit: bool,
     /// What Ollama says and its clients look for.
     ollama: Option<String>,
 }
@@ -49,7 +51,16 @@ struct Fate(StatusCode, Option<&'static str>, Option<&'static str>, Retry);
 impl ApiError {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         let (message, retry) = (message.into(), Retry::AsUsual);
-        Self { status, code: None, param: None, message, retry, allow: None, ollama: None }
+        Self {
+            status,
+            code: None,
+            param: None,
+            message,
+            retry,
+            allow: None,
+            is_own_limit: false,
+            ollama: None,
+        }
     }
 
     /// The request is wrong in the field or header `param`.
@@ -116,6 +127,26 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, message)
     }
 
+    /// Nobody knows who asks.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self { code: Some("invalid_api_key"), ..Self::new(StatusCode::UNAUTHORIZED, message) }
+    }
+
+    /// The client's key may not do this.
+    pub(super) fn insufficient_rights(message: impl Into<String>) -> Self {
+        Self { code: Some("insufficient_rights"), ..Self::forbidden(message) }
+    }
+
+    /// A limit of the client's key is used up: for `wait`, or for ever.
+    pub(super) fn over_limit(message: impl Into<String>, wait: Option<Duration>) -> Self {
+        Self {
+            code: Some("rate_limit_exceeded"),
+            retry: wait.map_or(Retry::Never, Retry::After),
+            is_own_limit: true,
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
+        }
+    }
+
     /// The error in the shape of `api`.
     pub(super) fn into_response(self, api: Api) -> Response<Full<Bytes>> {
         let status = self.status_for(api);
@@ -131,6 +162,9 @@ impl ApiError {
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         match self.retry {
             Retry::AsUsual => {}
             Retry::Never => drop(headers.insert("x-should-retry", HeaderValue::from_static("false"))),
@@ -145,10 +179,12 @@ impl ApiError {
         response
     }
 
-    /// Ollama says "busy" by 503 where OpenAI says it by 429.
+    /// Ollama says by 503 that it is full, where OpenAI says it by 429.
     fn status_for(&self, api: Api) -> StatusCode {
         match api {
-            Api::Ollama if self.status == StatusCode::TOO_MANY_REQUESTS => StatusCode::SERVICE_UNAVAILABLE,
+            Api::Ollama if self.status == StatusCode::TOO_MANY_REQUESTS && !self.is_own_limit => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Api::Ollama | Api::Openai | Api::Plain => self.status,
         }
     }
@@ -355,9 +391,14 @@ pub(super) mod tests {
 
     #[track_caller]
     fn check(error: EmbedError, api: Api, status: u16, headers: &[(&str, &str)]) {
-        let response = ApiError::from(&error).into_response(api);
+        check_response(ApiError::from(&error), api, status, headers);
+    }
+
+    #[track_caller]
+    fn check_response(error: ApiError, api: Api, status: u16, headers: &[(&str, &str)]) {
+        let response = error.into_response(api);
         assert_eq!(response.status(), status);
-        for name in ["retry-after", "retry-after-ms", "x-should-retry"] {
+        for name in ["retry-after", "retry-after-ms", "x-should-retry", "www-authenticate"] {
             let want = headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
             assert_eq!(response.headers().get(name).map(|value| value.to_str().unwrap()), want, "{name}");
         }
@@ -375,6 +416,23 @@ pub(super) mod tests {
     fn overload_is_429_for_openai_and_503_for_ollama() {
         check(overloaded(2000), Api::Openai, 429, &wait("2", "2000"));
         check(overloaded(2000), Api::Ollama, 503, &wait("2", "2000"));
+    }
+
+    #[test]
+    fn a_client_s_own_limit_is_429_for_both() {
+        for api in [Api::Openai, Api::Ollama] {
+            let wait_for = Duration::from_millis(1500);
+            check_response(ApiError::over_limit("", Some(wait_for)), api, 429, &wait("2", "1500"));
+            check_response(ApiError::over_limit("", None), api, 429, &[("x-should-retry", "false")]);
+        }
+    }
+
+    #[test]
+    fn who_is_not_known_is_told_how_to_be() {
+        for api in [Api::Openai, Api::Ollama, Api::Plain] {
+            check_response(ApiError::unauthorized(""), api, 401, &[("www-authenticate", "Bearer")]);
+            check_response(ApiError::insufficient_rights(""), api, 403, &[]);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Method, Request, Response, Uri, Version};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::keys::{self, Caller};
 use super::observe::{self, Record};
 use super::{Config, trace};
 
@@ -33,6 +34,8 @@ pub(super) struct Exchange {
     pub(super) headers: HeaderMap,
     /// The page that the answer is for, once `Host` and `Origin` were checked.
     pub(super) origin: Option<HeaderValue>,
+    /// A stranger until keys were looked at.
+    pub(super) caller: Caller,
     /// What the log will say: steps fill it in as they learn it.
     pub(super) record: Record,
     shows_client: bool,
@@ -43,7 +46,8 @@ impl Exchange {
     /// Begins the exchange with a request from `peer`, and hands its body back.
     pub(super) fn begin<B>(request: Request<B>, peer: SocketAddr, config: &Config) -> (Self, B) {
         let begun = Instant::now();
-        let (Parts { method, uri, version, headers, .. }, body) = request.into_parts();
+        let (Parts { method, uri, version, mut headers, .. }, body) = request.into_parts();
+        keys::hide(&mut headers);
         let exchange = Self {
             id: request_id(&headers),
             begun,
@@ -54,6 +58,7 @@ impl Exchange {
             uri,
             headers,
             origin: None,
+            caller: Caller::default(),
             record: Record::default(),
             shows_client: config.log_client_address,
             ended: false,

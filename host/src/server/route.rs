@@ -9,6 +9,9 @@ pub(super) enum Route {
     Health,
     Ready,
     Metrics,
+    AdminModels,
+    AdminConfig,
+    AdminKeys,
     OpenaiEmbeddings,
     OpenaiModels,
     OpenaiModel,
@@ -41,6 +44,9 @@ impl Route {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
+            Self::AdminModels => "/admin/models",
+            Self::AdminConfig => "/admin/config",
+            Self::AdminKeys => "/admin/keys",
             Self::OpenaiEmbeddings => "/v1/embeddings",
             Self::OpenaiModels => "/v1/models",
             Self::OpenaiModel => "/v1/models/{id}",
@@ -62,6 +68,9 @@ impl Route {
             | Self::Health
             | Self::Ready
             | Self::Metrics
+            | Self::AdminModels
+            | Self::AdminConfig
+            | Self::AdminKeys
             | Self::OpenaiModels
             | Self::OpenaiModel
             | Self::OllamaTags
@@ -143,7 +152,14 @@ impl Routes {
     }
 
     pub(super) fn admin() -> Self {
-        Self::new(&[("/healthz", Route::Health), ("/readyz", Route::Ready), ("/metrics", Route::Metrics)])
+        Self::new(&[
+            ("/healthz", Route::Health),
+            ("/readyz", Route::Ready),
+            ("/metrics", Route::Metrics),
+            ("/admin/models", Route::AdminModels),
+            ("/admin/config", Route::AdminConfig),
+            ("/admin/keys", Route::AdminKeys),
+        ])
     }
 
     fn new(paths: &[(&str, Route)]) -> Self {

@@ -20,11 +20,12 @@ use tracing::Instrument;
 use super::body::{Bodies, Held};
 use super::error::ApiError;
 use super::exchange::{Exchange, REQUEST_ID};
+use super::keys::Keys;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
 use super::timing::SERVER_TIMING;
 use super::wire::Limits;
-use super::{Config, guard, health, ollama, openai, trace};
+use super::{Config, admin, guard, health, ollama, openai, trace};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Resolved};
 use crate::model::{ModelName, Purpose};
 use crate::telemetry::Metrics;
@@ -44,6 +45,9 @@ pub(super) struct Shared {
     pub(super) embedder: Arc<Embedder>,
     /// In seconds since 1970.
     pub(super) started: u64,
+    keys: Keys,
+    /// The configuration, as `config show` prints it.
+    shown: Bytes,
     bodies: Bodies,
     metrics: Metrics,
 }
@@ -51,13 +55,15 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         config: Arc<Config>,
+        keys: Keys,
+        shown: Bytes,
         embedder: Arc<Embedder>,
         metrics: Metrics,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let bodies = Bodies::new(&config, tasks);
-        Arc::new(Self { config, embedder, started, bodies, metrics })
+        Arc::new(Self { config, embedder, started, keys, shown, bodies, metrics })
     }
 
     pub(super) fn times(&self) -> Times {
@@ -111,7 +117,7 @@ impl Shared {
         Ok(body)
     }
 
-    /// Embeds, and logs what is not the client's fault with all its causes.
+    /// Embeds what the caller may embed, and logs what is not the client's fault with all its causes.
     pub(super) async fn embed(
         &self,
         exchange: &mut Exchange,
@@ -119,7 +125,11 @@ impl Shared {
     ) -> Result<EmbedAnswer, ApiError> {
         exchange.record.asked(&request, self.embedder.lane(&request));
         let model = request.model.clone();
+        let charge = exchange.caller.charge(&request)?;
         let answer = self.embedder.embed(request).await.map_err(|error| {
+            if is_unspent(&error) {
+                charge.undo();
+            }
             let answer = ApiError::from(&error);
             if answer.status.is_server_error() {
                 let error = &error as &dyn std::error::Error;
@@ -158,15 +168,37 @@ impl Service {
     {
         let found = self.routes.at(exchange.uri.path());
         exchange.record.route = found.as_ref().map(|(route, _)| *route);
+        let (route, id) = match self.let_in(exchange, found) {
+            Ok(place) => place,
+            Err(refused) => {
+                self.shared.bodies.refuse(&exchange.headers, body);
+                return Err(refused);
+            }
+        };
+        if exchange.method == Method::OPTIONS {
+            return Ok(guard::preflight(route, &exchange.headers));
+        }
+        self.dispatch(route, id, exchange, body).await
+    }
+
+    /// The steps before the body is read: page, path, method, key.
+    fn let_in(
+        &self,
+        exchange: &mut Exchange,
+        found: Option<(Route, Option<String>)>,
+    ) -> Result<(Route, Option<String>), ApiError> {
         exchange.origin = guard::check(&exchange.uri, &exchange.headers, &self.shared.config)?;
         let (route, id) = found.ok_or_else(|| ApiError::no_path(exchange.uri.path()))?;
         if exchange.method == Method::OPTIONS {
-            return Ok(guard::preflight(route, &exchange.headers));
+            return Ok((route, id));
         }
         if !route.methods().contain(&exchange.method) {
             return Err(ApiError::wrong_method(route, &exchange.method));
         }
-        self.dispatch(route, id, exchange, body).await
+        exchange.caller = self.shared.keys.caller(&exchange.headers);
+        exchange.record.key = exchange.caller.name();
+        self.shared.keys.let_in(&exchange.caller, route, exchange.peer)?;
+        Ok((route, id))
     }
 
     /// Hands the request to what answers at its route.
@@ -186,6 +218,9 @@ impl Service {
             Route::Health => Ok(health::live()),
             Route::Ready => Ok(health::ready(&shared.embedder, shared.config.ready_timeout).await),
             Route::Metrics => Ok(health::metrics(&shared.metrics)),
+            Route::AdminModels => Ok(admin::models(&shared.embedder)),
+            Route::AdminConfig => Ok(admin::config(&shared.shown)),
+            Route::AdminKeys => Ok(admin::keys(&shared.keys)),
             Route::OpenaiModels => Ok(openai::models(shared)),
             Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()),
             Route::OpenaiEmbeddings => {
@@ -213,6 +248,11 @@ impl Service {
     }
 }
 
+/// Whether texts were refused before any work was done for them.
+fn is_unspent(error: &EmbedError) -> bool {
+    matches!(error, EmbedError::Overloaded { .. } | EmbedError::TooManyTexts { .. })
+}
+
 /// The response to what was answered, with the headers that all responses have.
 fn told(exchange: &Exchange, answered: Result<Response<Full<Bytes>>, ApiError>) -> Response<Full<Bytes>> {
     let api = Api::of(exchange.uri.path());
@@ -222,6 +262,7 @@ fn told(exchange: &Exchange, answered: Result<Response<Full<Bytes>>, ApiError>) 
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(SERVER_TIMING, exchange.record.timings.header(exchange.begun.elapsed()));
+    exchange.caller.tell(headers);
     guard::allow(headers, exchange.origin.clone());
     if exchange.method == Method::HEAD { without_body(response) } else { response }
 }

@@ -96,14 +96,14 @@ impl Desk {
     /// Starts `serve` on ports that the system chooses, and waits until it listens.
     #[track_caller]
     pub fn serve(&self, configuration: &str) -> Gateway {
-        self.serve_and_log(configuration, Stdio::inherit())
+        self.serve_with(configuration, Stdio::inherit())
     }
 
     /// Starts `serve` as [`Desk::serve`] does, and keeps its log for [`Desk::log`].
     #[track_caller]
     pub fn serve_logged(&self, configuration: &str) -> Gateway {
         let log = fs::File::create(self.folder().join(LOG)).expect("a file can be made");
-        self.serve_and_log(configuration, log.into())
+        self.serve_with(configuration, log.into())
     }
 
     /// What the gateway of [`Desk::serve_logged`] has logged so far.
@@ -111,14 +111,21 @@ impl Desk {
         fs::read_to_string(self.folder().join(LOG)).expect("the log is there")
     }
 
-    fn serve_and_log(&self, configuration: &str, log: Stdio) -> Gateway {
+    /// The same, with another place for its log.
+    #[track_caller]
+    pub fn serve_with(&self, configuration: &str, stderr: Stdio) -> Gateway {
         let listen = "listen = \"127.0.0.1:0\"";
         let file = format!("[server]\n{listen}\n[admin]\n{listen}\n{configuration}");
-        let path = self.write("serve.toml", file);
+        self.serve_file(&self.write("serve.toml", file), stderr)
+    }
+
+    /// Starts `serve` with the configuration at `path`, whose ports should be 0.
+    #[track_caller]
+    pub fn serve_file(&self, path: &Path, stderr: Stdio) -> Gateway {
         let mut command =
             self.command(&[OsStr::new("serve"), "--json".as_ref(), "--config".as_ref(), path.as_ref()]);
         let mut child =
-            command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary can be started");
+            command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary can be started");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("stdout can be read");
@@ -174,10 +181,11 @@ impl Gateway {
         exchange(&self.api, &request("POST", path, &body.to_string()))
     }
 
-    /// Posts with more header lines, each ended by `\r\n`.
-    pub fn post_with(&self, path: &str, headers: &str, body: &Value) -> Answer {
-        let request = request("POST", path, &body.to_string());
-        exchange(&self.api, &request.replacen("\r\n", &format!("\r\n{headers}"), 1))
+    /// Sends one request with more headers.
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = request(method, path, body).replacen("\r\n\r\n", &format!("\r\n{more}\r\n"), 1);
+        exchange(&self.api, &request)
     }
 
     /// A connection on which a request was sent but for its last byte; sending that lets it be answered.
