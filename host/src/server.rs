@@ -35,6 +35,7 @@ mod route;
 mod service;
 mod timing;
 mod tls;
+mod tokens;
 mod trace;
 mod wire;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub max_bodies: ByteSize,
     /// Answers of all requests under way together, at most; further ones wait.
     pub max_answers: ByteSize,
+    /// Arrays and objects in one another in a JSON body, at most, the body itself included.
+    pub max_json_depth: usize,
     /// How long a body may take to arrive.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
@@ -105,6 +108,7 @@ impl Default for Config {
             max_body: ByteSize::mib(32),
             max_bodies: ByteSize::mib(256),
             max_answers: ByteSize::mib(256),
+            max_json_depth: 32,
             body_timeout: Duration::from_secs(60),
             max_head: ByteSize::kib(64),
             max_headers: 100,

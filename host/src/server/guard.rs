@@ -25,8 +25,8 @@ const ALLOWED_HEADERS: &str =
 const ALLOWED_PREFIXES: [&str; 2] = ["x-stainless-", "x-embergate-"];
 
 /// Headers that a page may read.
-const EXPOSED_HEADERS: &str = "x-request-id, x-embergate-purpose, x-embergate-cache, x-embergate-notice, \
-                               retry-after, retry-after-ms, x-should-retry, server-timing, \
+const EXPOSED_HEADERS: &str = "x-request-id, x-embergate-purpose, x-embergate-prompt, x-embergate-cache, \
+                               x-embergate-notice, retry-after, retry-after-ms, x-should-retry, server-timing, \
                                x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
                                x-ratelimit-reset-requests, x-ratelimit-limit-texts, \
                                x-ratelimit-remaining-texts, x-ratelimit-reset-texts";

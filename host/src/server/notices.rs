@@ -1,6 +1,6 @@
 //! What is not as a client asked, told in one header of the answer.
 
-/// Indexes of truncated texts that are named, at most.
+/// Indexes of texts of one kind that are named, at most.
 const MAX_NAMED: usize = 10;
 
 /// Gathered while a request is read and answered. A line of each kind is enough
@@ -24,6 +24,15 @@ impl Notices {
 
     /// The texts at `indexes` were cut.
     pub(super) fn truncated(&mut self, indexes: &[usize]) {
+        self.texts("truncated texts", indexes);
+    }
+
+    /// The texts at `indexes` were sent as tokens that began or ended inside a character.
+    pub(super) fn cut_inside_a_character(&mut self, indexes: &[usize]) {
+        self.texts("tokens began or ended inside a character, which was left out, in texts", indexes);
+    }
+
+    fn texts(&mut self, what: &str, indexes: &[usize]) {
         if indexes.is_empty() {
             return;
         }
@@ -32,7 +41,7 @@ impl Notices {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        self.say(format!("truncated texts: {}{more}", named.join(", ")));
+        self.say(format!("{what}: {}{more}", named.join(", ")));
     }
 
     /// All of it on one line, if there is anything.
@@ -68,9 +77,12 @@ mod tests {
         notices.say("`prompt` was taken for `input`");
         notices.dropped("keep_alive");
         notices.dropped("options");
+        notices.cut_inside_a_character(&[2]);
         notices.truncated(&[1, 4]);
         let want = "dropped, because the gateway sets it for each model: keep_alive, options; \
-                    `prompt` was taken for `input`; truncated texts: 1, 4";
+                    `prompt` was taken for `input`; \
+                    tokens began or ended inside a character, which was left out, in texts: 2; \
+                    truncated texts: 1, 4";
         check(notices, Some(want));
     }
 

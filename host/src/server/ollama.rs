@@ -8,9 +8,9 @@ use hyper::Response;
 
 use super::error::ApiError;
 use super::exchange::Exchange;
-use super::options::{self, Options};
+use super::options::{self, Options, Told};
 use super::service::{Shared, json_response};
-use crate::embed::{EmbedAnswer, EmbedRequest, Spent};
+use crate::embed::{EmbedAnswer, EmbedRequest, Resolved, Spent};
 use crate::model::ModelName;
 
 mod asked;
@@ -57,10 +57,14 @@ async fn answer(
     exchange: &mut Exchange,
     body: &[u8],
 ) -> Result<Response<Full<Bytes>>, ApiError> {
-    let mut asked = Asked::from_wire(form, body)?;
+    let mut asked = Asked::from_wire(form, body, shared.limits())?;
     let options = Options::from_headers(&exchange.headers, shared.times())?;
-    let model = if asked.model.is_empty() { Err(form.no_model()) } else { shared.model(&asked.model) }?;
+    let Resolved { name: model, purpose } = shared
+        .model(&asked.model)
+        .map_err(|error| if asked.model.is_empty() { form.no_model() } else { error })?;
+    let purpose = options.purpose(asked.purpose, purpose)?;
     let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
+    let told = Told { purpose, prompt: shared.prompt(&model, purpose), notices };
     let answer = if texts.is_empty() {
         let nothing = EmbedAnswer {
             embeddings: Vec::new(),
@@ -74,10 +78,10 @@ async fn answer(
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
+            truncate: shared.truncate(&model, asked.truncate, form.truncates()),
             model,
             texts,
-            purpose: options.purpose,
-            truncate: asked.truncate,
+            purpose,
             dimensions,
             lane: options.lane,
             prepared: options.prepared,
@@ -85,15 +89,15 @@ async fn answer(
         };
         shared.embed(exchange, request).await?
     };
-    let (told, begun) = (answer.clone(), exchange.begun);
+    let (kept, begun) = (answer.clone(), exchange.begun);
     let encode = move || match form {
         Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
         Form::Embeddings => encode::one(&answer),
     };
     let json =
-        shared.write(exchange, &told, encode::capacity(&told), begun + options.timeout, encode).await?;
+        shared.write(exchange, &kept, encode::capacity(&kept), begun + options.timeout, encode).await?;
     let mut response = json_response(json);
-    options::tell(response.headers_mut(), options.purpose, &told, notices);
+    options::tell(response.headers_mut(), told, &kept);
     Ok(response)
 }
 

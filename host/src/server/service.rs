@@ -24,9 +24,10 @@ use super::keys::Keys;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
 use super::timing::SERVER_TIMING;
+use super::wire::Limits;
 use super::{Config, admin, guard, head, health, ollama, openai, trace};
-use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder};
-use crate::model::ModelName;
+use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Resolved};
+use crate::model::{ModelName, Purpose};
 use crate::telemetry::Metrics;
 
 /// Numbers that are turned into text on the spot; more would hold up other requests.
@@ -70,22 +71,39 @@ impl Shared {
         Times { unasked: self.embedder.timeout(), longest: self.config.max_timeout }
     }
 
-    /// The model that a client means: Ollama's clients leave out `:latest`, or add it.
-    pub(super) fn model(&self, asked: &str) -> Result<ModelName, ApiError> {
+    /// What a body may ask for.
+    pub(super) fn limits(&self) -> Limits {
+        let embed = self.embedder.config();
+        Limits {
+            max_depth: self.config.max_json_depth,
+            max_texts: embed.max_texts,
+            max_decoded: usize::try_from(self.config.max_body.as_u64()).unwrap_or(usize::MAX),
+            token_arrays: embed.token_arrays,
+        }
+    }
+
+    /// The model that a client means, by any word that [`Embedder::resolve`] knows.
+    pub(super) fn model(&self, asked: &str) -> Result<Resolved, ApiError> {
+        if let Some(resolved) = self.embedder.resolve(asked) {
+            return Ok(resolved);
+        }
+        if asked.is_empty() {
+            return Err(ApiError::no_model("").in_ollamas_words("model '' not found"));
+        }
         let name = ModelName::new(asked).map_err(|error| {
             ApiError::invalid("model", error.to_string()).in_ollamas_words("invalid model name")
         })?;
-        if self.embedder.model(&name).is_some() {
-            return Ok(name);
-        }
-        let other = match asked.strip_suffix(":latest") {
-            Some(bare) => bare.to_owned(),
-            None => format!("{asked}:latest"),
-        };
-        match ModelName::new(&other) {
-            Ok(other) if self.embedder.model(&other).is_some() => Ok(other),
-            _ => Err(ApiError::from(&EmbedError::UnknownModel(name))),
-        }
+        Err(ApiError::from(&EmbedError::UnknownModel(name)))
+    }
+
+    /// What is put before a text of `purpose`.
+    pub(super) fn prompt(&self, model: &ModelName, purpose: Purpose) -> String {
+        self.embedder.model(model).map(|model| model.prompts.of(purpose).to_owned()).unwrap_or_default()
+    }
+
+    /// Whether texts that are too long are cut: as the client says, else the model's table, else the API.
+    pub(super) fn truncate(&self, model: &ModelName, asked: Option<bool>, api: bool) -> bool {
+        asked.or_else(|| self.embedder.model(model)?.truncate).unwrap_or(api)
     }
 
     /// Reads the request's body.

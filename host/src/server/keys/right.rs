@@ -74,6 +74,8 @@ fn of_purpose(purpose: Purpose) -> Need {
     match purpose {
         Purpose::Query => Need { what: "embedding a query", any: &[Right::Embed, Right::Search] },
         Purpose::Document => Need { what: "embedding a document", any: &[Right::Embed, Right::Index] },
+        // It may be either.
+        Purpose::None => Need { what: "embedding a text as it is", any: &[Right::Embed] },
     }
 }
 
@@ -152,6 +154,7 @@ mod tests {
     fn queries_are_for_search_and_documents_for_index() {
         check(Purpose::Query, None, false, [true, true, false, false]);
         check(Purpose::Document, None, false, [true, false, true, false]);
+        check(Purpose::None, None, false, [true, false, false, false]);
     }
 
     #[test]

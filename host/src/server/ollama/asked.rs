@@ -5,17 +5,19 @@ use serde_json::Value;
 
 use super::{keep_alive, model_options};
 use crate::embed::EmbedError;
+use crate::model::Purpose;
 use crate::server::error::ApiError;
 use crate::server::input::Input;
 use crate::server::notices::Notices;
-use crate::server::wire;
+use crate::server::options;
+use crate::server::wire::{self, Field, Limits};
 
 /// The two paths that embed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// `/api/embed`: texts in `input`, cut where they are too long.
     Embed,
-    /// `/api/embeddings`: one text in `prompt`, never cut.
+    /// `/api/embeddings`: one text in `prompt`, not cut.
     Embeddings,
 }
 
@@ -26,31 +28,41 @@ pub(super) struct Asked {
     pub(super) model: String,
     /// May be empty: clients ask for nothing to find out whether a model is there.
     pub(super) texts: Vec<String>,
-    pub(super) truncate: bool,
+    /// Where the client says it.
+    pub(super) truncate: Option<bool>,
+    pub(super) purpose: Option<Purpose>,
     pub(super) dimensions: Option<usize>,
     pub(super) notices: Notices,
 }
 
 /// The body's fields; those that are not named here are ignored.
 #[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    model: Value,
-    #[serde(default)]
-    input: Input,
-    #[serde(default)]
-    prompt: Input,
-    #[serde(default)]
-    truncate: Value,
-    #[serde(default)]
-    dimensions: Value,
-    #[serde(default)]
-    keep_alive: Value,
-    #[serde(default)]
-    options: Value,
+struct Body<'b> {
+    #[serde(borrow, default)]
+    model: Field<'b>,
+    #[serde(borrow, default)]
+    input: Field<'b>,
+    #[serde(borrow, default)]
+    prompt: Field<'b>,
+    #[serde(borrow, default)]
+    truncate: Field<'b>,
+    #[serde(borrow, default)]
+    dimensions: Field<'b>,
+    #[serde(borrow, default)]
+    keep_alive: Field<'b>,
+    #[serde(borrow, default)]
+    options: Field<'b>,
+    /// Ours: what the texts are for.
+    #[serde(borrow, default)]
+    input_type: Field<'b>,
 }
 
 impl Form {
+    /// Whether a text that is too long is cut where nobody says.
+    pub(super) fn truncates(self) -> bool {
+        self == Self::Embed
+    }
+
     /// The answer to a body without a model, which each path has its own words for.
     pub(super) fn no_model(self) -> ApiError {
         match self {
@@ -61,27 +73,39 @@ impl Form {
 }
 
 impl Asked {
-    pub(super) fn from_wire(form: Form, body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = wire::object(body)?;
+    pub(super) fn from_wire(form: Form, body: &[u8], limits: Limits) -> Result<Self, ApiError> {
+        let body: Body<'_> = wire::object(body, limits.max_depth)?;
         let mut notices = Notices::default();
-        if keep_alive::check(&body.keep_alive)? {
+        if keep_alive::check(&body.keep_alive.value("keep_alive")?)? {
             notices.dropped("keep_alive");
         }
-        if model_options::check(&body.options)? {
+        if model_options::check(&body.options.value("options")?)? {
             notices.dropped("options");
         }
         let (truncate, dimensions) = match form {
-            Form::Embed => (wire::boolean("truncate", &body.truncate, true)?, dimensions(&body.dimensions)?),
+            Form::Embed => (
+                wire::boolean("truncate", &body.truncate.value("truncate")?)?,
+                dimensions(&body.dimensions.value("dimensions")?)?,
+            ),
             Form::Embeddings => {
-                let fields = [("truncate", &body.truncate), ("dimensions", &body.dimensions)];
-                for (name, _) in fields.iter().filter(|(_, value)| !value.is_null()) {
-                    notices.say(format!("`{name}` was ignored: it is a field of /api/embed"));
+                for (name, field) in [("truncate", body.truncate), ("dimensions", body.dimensions)] {
+                    if field.raw().is_some() {
+                        notices.say(format!("`{name}` was ignored: it is a field of /api/embed"));
+                    }
                 }
-                (false, None)
+                (None, None)
             }
         };
-        let texts = texts(form, body.input, body.prompt, &mut notices)?;
-        Ok(Self { model: model(body.model)?, texts, truncate, dimensions, notices })
+        let input = Input::read(body.input, limits.max_texts)?;
+        let prompt = Input::read(body.prompt, limits.max_texts)?;
+        Ok(Self {
+            texts: texts(form, input, prompt, limits, &mut notices)?,
+            model: model(body.model.value("model")?)?,
+            purpose: options::input_type(&body.input_type.value("input_type")?)?,
+            truncate,
+            dimensions,
+            notices,
+        })
     }
 }
 
@@ -95,15 +119,21 @@ fn model(value: Value) -> Result<String, ApiError> {
 
 /// The texts of the path's own field; where it is absent, those of the other one,
 /// because many clients know only one of the two names.
-fn texts(form: Form, input: Input, prompt: Input, notices: &mut Notices) -> Result<Vec<String>, ApiError> {
+fn texts(
+    form: Form,
+    input: Input<'_>,
+    prompt: Input<'_>,
+    limits: Limits,
+    notices: &mut Notices,
+) -> Result<Vec<String>, ApiError> {
     let texts = match form {
         Form::Embed => match either(("input", &input), ("prompt", &prompt), notices) {
-            Chosen::Own => of_input(input)?,
-            Chosen::Other => of_prompt(prompt)?,
+            Chosen::Own => of_input(input, limits)?,
+            Chosen::Other => of_prompt(prompt, limits)?,
         },
         Form::Embeddings => match either(("prompt", &prompt), ("input", &input), notices) {
-            Chosen::Own => of_prompt(prompt)?,
-            Chosen::Other => only_one(of_input(input)?)?,
+            Chosen::Own => of_prompt(prompt, limits)?,
+            Chosen::Other => only_one(of_input(input, limits)?)?,
         },
     };
     match texts.iter().position(String::is_empty) {
@@ -118,7 +148,7 @@ enum Chosen {
 }
 
 /// Which of two fields is heeded, with a notice where that is not plain.
-fn either(own: (&str, &Input), other: (&str, &Input), notices: &mut Notices) -> Chosen {
+fn either(own: (&str, &Input<'_>), other: (&str, &Input<'_>), notices: &mut Notices) -> Chosen {
     let ((own_name, own), (other_name, other)) = (own, other);
     match (own, other) {
         (_, Input::Absent) => Chosen::Own,
@@ -133,22 +163,25 @@ fn either(own: (&str, &Input), other: (&str, &Input), notices: &mut Notices) -> 
     }
 }
 
-fn of_input(input: Input) -> Result<Vec<String>, ApiError> {
+fn of_input(input: Input<'_>, limits: Limits) -> Result<Vec<String>, ApiError> {
     match input {
         Input::Absent => Ok(Vec::new()),
         Input::Text(text) if text.is_empty() => Ok(Vec::new()),
         Input::Text(text) => Ok(vec![text]),
         Input::List(texts) => Ok(texts),
-        Input::Tokens | Input::Wrong(_) | Input::WrongElement { .. } => {
+        Input::TooMany { got } => {
+            Err(ApiError::from(&EmbedError::TooManyTexts { got, max: limits.max_texts }))
+        }
+        Input::Tokens(_) | Input::Wrong(_) | Input::WrongElement { .. } => {
             Err(ApiError::invalid("input", "invalid input type"))
         }
     }
 }
 
-fn of_prompt(prompt: Input) -> Result<Vec<String>, ApiError> {
+fn of_prompt(prompt: Input<'_>, limits: Limits) -> Result<Vec<String>, ApiError> {
     match prompt {
-        Input::Absent | Input::Text(_) => of_input(prompt),
-        Input::List(_) | Input::Tokens | Input::WrongElement { .. } => {
+        Input::Absent | Input::Text(_) => of_input(prompt, limits),
+        Input::List(_) | Input::TooMany { .. } | Input::Tokens(_) | Input::WrongElement { .. } => {
             Err(wrong("prompt", "a string", "an array"))
         }
         Input::Wrong(what) => Err(wrong("prompt", "a string", what)),
@@ -184,15 +217,22 @@ mod tests {
 
     use super::Form::{Embed, Embeddings};
     use super::*;
+    use crate::embed::TokenArrays;
     use crate::server::error::tests::told_by_ollama;
     use crate::server::wire::tests::any_json;
 
-    /// What is asked of either form where nothing but texts is said.
-    fn asked(form: Form, texts: &[&str]) -> Asked {
+    fn from_wire(form: Form, body: &[u8]) -> Result<Asked, ApiError> {
+        let limits = Limits { max_depth: 8, max_texts: 3, max_decoded: 0, token_arrays: TokenArrays::Off };
+        Asked::from_wire(form, body, limits)
+    }
+
+    /// What is asked where nothing but texts is said.
+    fn asked(texts: &[&str]) -> Asked {
         Asked {
             model: "m".into(),
             texts: texts.iter().map(|text| (*text).to_owned()).collect(),
-            truncate: form == Embed,
+            truncate: None,
+            purpose: None,
             dimensions: None,
             notices: Notices::default(),
         }
@@ -211,54 +251,67 @@ mod tests {
 
     #[track_caller]
     fn check(form: Form, fields: &str, want: Asked) {
-        assert_eq!(Asked::from_wire(form, body(fields).as_bytes()), Ok(want));
+        assert_eq!(from_wire(form, body(fields).as_bytes()), Ok(want));
     }
 
     #[track_caller]
     fn check_refused(form: Form, fields: &str, words: &str) {
-        let error = Asked::from_wire(form, body(fields).as_bytes()).unwrap_err();
+        let error = from_wire(form, body(fields).as_bytes()).unwrap_err();
         assert_eq!(error.status, 400);
         assert!(told_by_ollama(error).contains(words), "not `{words}`");
     }
 
     #[test]
     fn texts_are_cut_unless_told_otherwise() {
-        check(Embed, r#""input":"a""#, asked(Embed, &["a"]));
-        check(Embed, r#""input":["a","b"],"truncate":null"#, asked(Embed, &["a", "b"]));
-        check(Embed, r#""input":"a","truncate":false"#, Asked { truncate: false, ..asked(Embed, &["a"]) });
+        check(Embed, r#""input":"a""#, asked(&["a"]));
+        check(Embed, r#""input":["a","b"],"truncate":null"#, asked(&["a", "b"]));
+        check(Embed, r#""input":"a","truncate":false"#, Asked { truncate: Some(false), ..asked(&["a"]) });
     }
 
     #[test]
-    fn the_older_path_has_one_text_and_never_cuts() {
-        check(Embeddings, r#""prompt":"a""#, asked(Embeddings, &["a"]));
+    fn the_older_path_has_one_text_and_cuts_none_by_itself() {
+        check(Embeddings, r#""prompt":"a""#, asked(&["a"]));
+        assert!(Embed.truncates() && !Embeddings.truncates());
+    }
+
+    #[test]
+    fn texts_may_say_what_they_are_for() {
+        let query = Asked { purpose: Some(Purpose::Query), ..asked(&["a"]) };
+        check(Embed, r#""input":"a","input_type":"query""#, query);
+        check_refused(Embed, r#""input":"a","input_type":"x""#, "`input_type` is `query`");
+    }
+
+    #[test]
+    fn more_texts_than_allowed_are_counted() {
+        check_refused(Embed, r#""input":["a","b","c","d"]"#, "4 texts, more than 3");
     }
 
     #[test]
     fn nothing_asked_is_nothing_answered() {
         for input in [r#""input":"""#, r#""input":[]"#, r#""input":null"#, r#""extra":1"#] {
-            check(Embed, input, asked(Embed, &[]));
+            check(Embed, input, asked(&[]));
         }
         for prompt in [r#""prompt":"""#, r#""prompt":null"#, r#""extra":1"#] {
-            check(Embeddings, prompt, asked(Embeddings, &[]));
+            check(Embeddings, prompt, asked(&[]));
         }
     }
 
     #[test]
     fn the_field_of_the_other_path_is_taken_and_told() {
         let told = ["`prompt` was taken for `input`"];
-        check(Embed, r#""prompt":"a""#, noticed(asked(Embed, &["a"]), &told));
+        check(Embed, r#""prompt":"a""#, noticed(asked(&["a"]), &told));
         let told = ["`input` was taken for `prompt`"];
-        check(Embeddings, r#""input":"a""#, noticed(asked(Embeddings, &["a"]), &told));
-        check(Embeddings, r#""input":["a"]"#, noticed(asked(Embeddings, &["a"]), &told));
-        check(Embeddings, r#""input":[]"#, noticed(asked(Embeddings, &[]), &told));
+        check(Embeddings, r#""input":"a""#, noticed(asked(&["a"]), &told));
+        check(Embeddings, r#""input":["a"]"#, noticed(asked(&["a"]), &told));
+        check(Embeddings, r#""input":[]"#, noticed(asked(&[]), &told));
     }
 
     #[test]
     fn of_both_fields_the_paths_own_wins() {
         let told = ["`prompt` was ignored, because there is `input`"];
-        check(Embed, r#""prompt":["a"],"input":"b""#, noticed(asked(Embed, &["b"]), &told));
+        check(Embed, r#""prompt":["a"],"input":"b""#, noticed(asked(&["b"]), &told));
         let told = ["`input` was ignored, because there is `prompt`"];
-        check(Embeddings, r#""prompt":"a","input":["b","c"]"#, noticed(asked(Embeddings, &["a"]), &told));
+        check(Embeddings, r#""prompt":"a","input":["b","c"]"#, noticed(asked(&["a"]), &told));
     }
 
     #[test]
@@ -292,13 +345,9 @@ mod tests {
 
     #[test]
     fn dimensions_that_mean_nothing_are_ignored_and_wrong_types_are_not() {
-        check(
-            Embed,
-            r#""input":"a","dimensions":256"#,
-            Asked { dimensions: Some(256), ..asked(Embed, &["a"]) },
-        );
-        check(Embed, r#""input":"a","dimensions":0"#, asked(Embed, &["a"]));
-        check(Embed, r#""input":"a","dimensions":-3"#, asked(Embed, &["a"]));
+        check(Embed, r#""input":"a","dimensions":256"#, Asked { dimensions: Some(256), ..asked(&["a"]) });
+        check(Embed, r#""input":"a","dimensions":0"#, asked(&["a"]));
+        check(Embed, r#""input":"a","dimensions":-3"#, asked(&["a"]));
         for wrong in [r#""256""#, "1.5"] {
             let fields = format!(r#""input":"a","dimensions":{wrong}"#);
             check_refused(Embed, &fields, "`dimensions` must be a whole number");
@@ -312,25 +361,25 @@ mod tests {
             "`dimensions` was ignored: it is a field of /api/embed",
         ];
         let fields = r#""prompt":"a","truncate":true,"dimensions":"256""#;
-        check(Embeddings, fields, noticed(asked(Embeddings, &["a"]), &told));
+        check(Embeddings, fields, noticed(asked(&["a"]), &told));
     }
 
     #[test]
     fn valid_options_are_dropped_and_reported() {
         for form in [Embed, Embeddings] {
-            let mut want = asked(form, &[]);
+            let mut want = asked(&[]);
             want.notices.dropped("keep_alive");
             want.notices.dropped("options");
             check(form, r#""keep_alive":-1,"options":{"num_ctx":30}"#, want);
-            check(form, r#""keep_alive":null,"options":{}"#, asked(form, &[]));
+            check(form, r#""keep_alive":null,"options":{}"#, asked(&[]));
         }
     }
 
     #[test]
     fn a_model_is_a_string_and_each_path_misses_it_in_its_own_words() {
-        let seven = Asked::from_wire(Embed, br#"{"model":7}"#).unwrap_err();
+        let seven = from_wire(Embed, br#"{"model":7}"#).unwrap_err();
         assert_eq!(told_by_ollama(seven), "`model` must be a string, and is a number");
-        assert_eq!(Asked::from_wire(Embed, b"{}").unwrap().model, "");
+        assert_eq!(from_wire(Embed, b"{}").unwrap().model, "");
         for (form, status, words) in
             [(Embed, 404, "model '' not found"), (Embeddings, 400, "model is required")]
         {
@@ -356,10 +405,10 @@ mod tests {
                 0..6,
             )
         ) {
-            match Asked::from_wire(form, &serde_json::to_vec(&fields).unwrap()) {
+            match from_wire(form, &serde_json::to_vec(&fields).unwrap()) {
                 Ok(asked) => {
                     prop_assert!(asked.texts.iter().all(|text| !text.is_empty()));
-                    prop_assert!(form == Embed || (asked.texts.len() < 2 && !asked.truncate));
+                    prop_assert!(form == Embed || (asked.texts.len() < 2 && asked.truncate.is_none()));
                 }
                 Err(error) => {
                     prop_assert_eq!(error.status, 400);
@@ -370,7 +419,7 @@ mod tests {
 
         #[test]
         fn any_json_gives_a_request_or_a_well_formed_error(form in any_form(), json in any_json()) {
-            if let Err(error) = Asked::from_wire(form, json.to_string().as_bytes()) {
+            if let Err(error) = from_wire(form, json.to_string().as_bytes()) {
                 prop_assert_eq!(error.status, 400);
                 prop_assert!(!told_by_ollama(error).is_empty());
             }

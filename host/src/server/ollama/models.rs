@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::model::{ModelName, Purpose};
 use crate::server::error::ApiError;
 use crate::server::service::{Shared, json_response};
-use crate::server::wire;
+use crate::server::wire::{self, Field};
 
 /// The longest time that Ollama can say: how it writes of a model that it never unloads.
 const FOREVER: Duration = Duration::from_nanos(i64::MAX as u64);
@@ -133,11 +133,12 @@ pub(in crate::server) async fn ps(shared: &Shared) -> Response<Full<Bytes>> {
 
 /// Answers `POST /api/show`. Asks no upstream.
 pub(in crate::server) fn show(shared: &Shared, body: &[u8]) -> Result<Response<Full<Bytes>>, ApiError> {
-    let asked = asked_name(body)?;
-    let name = shared.model(&asked).map_err(|error| match error.status {
+    let asked = asked_name(body, shared.config.max_json_depth)?;
+    let found = shared.model(&asked).map_err(|error| match error.status {
         StatusCode::NOT_FOUND => error.in_ollamas_words(format!("model '{asked}' not found")),
         _ => error,
-    })?;
+    });
+    let name = found?.name;
     let details = Details::of(shared, &name);
     let model_info = Info {
         architecture: "embergate",
@@ -149,17 +150,17 @@ pub(in crate::server) fn show(shared: &Shared, body: &[u8]) -> Result<Response<F
 }
 
 /// `model`, or `name` as it was called before.
-fn asked_name(body: &[u8]) -> Result<String, ApiError> {
+fn asked_name(body: &[u8], max_depth: usize) -> Result<String, ApiError> {
     #[derive(Deserialize)]
-    struct Body {
-        #[serde(default)]
-        model: Value,
-        #[serde(default)]
-        name: Value,
+    struct Body<'b> {
+        #[serde(borrow, default)]
+        model: Field<'b>,
+        #[serde(borrow, default)]
+        name: Field<'b>,
     }
-    let body: Body = wire::object(body)?;
-    for (param, value) in [("model", body.model), ("name", body.name)] {
-        match value {
+    let body: Body<'_> = wire::object(body, max_depth)?;
+    for (param, field) in [("model", body.model), ("name", body.name)] {
+        match field.value(param)? {
             Value::Null => {}
             Value::String(name) if name.is_empty() => {}
             Value::String(name) => return Ok(name),
@@ -258,7 +259,7 @@ mod tests {
 
     #[track_caller]
     fn check_asked(body: &str, want: Result<&str, &str>) {
-        let got = asked_name(body.as_bytes()).map_err(told_by_ollama);
+        let got = asked_name(body.as_bytes(), 8).map_err(told_by_ollama);
         assert_eq!(got, want.map(str::to_owned).map_err(str::to_owned), "{body}");
     }
 
@@ -297,7 +298,7 @@ mod tests {
                 Some(model) => serde_json::json!({ "model": model, "name": name }),
                 None => name,
             };
-            match asked_name(body.to_string().as_bytes()) {
+            match asked_name(body.to_string().as_bytes(), 8) {
                 Ok(name) => prop_assert!(!name.is_empty()),
                 Err(error) => {
                     prop_assert_eq!(error.status, 400);
