@@ -78,8 +78,9 @@ impl App {
         Searcher { embedder: self.embedder.clone(), store }
     }
 
-    /// Binds the listeners; nothing is served until the server runs.
+    /// Binds the listeners; nothing is served until the server runs. Models are looked for from now on.
     pub async fn bind(&self) -> Result<Server, AppError> {
+        self.embedder.discover();
         let Config { server, admin, .. } = self.config.clone();
         Ok(Server::bind(server, admin, self.embedder.clone(), self.metrics.clone()).await?)
     }

@@ -2,10 +2,12 @@
 //! every vector back in the place of its text.
 //!
 //! The embedded model is served under its own name beside the models of the
-//! configuration, unless one of them has taken the name; without any `[[model]]`
-//! table it is the only one.
+//! configuration, unless one of them has taken the name. Models that are found
+//! at upstreams come and go beside both.
 
 mod agreement;
+mod catalog;
+mod discovery;
 mod families;
 mod flights;
 mod fresh;
@@ -14,7 +16,7 @@ mod served;
 mod setup;
 mod spans;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,10 +32,12 @@ use crate::upstream::{TextFault, UpstreamError};
 
 pub use crate::batcher::Lane;
 
+use self::catalog::Catalog;
+use self::discovery::Discovery;
 use self::flights::Outcome;
 use self::fresh::{Fresh, Job};
 use self::served::{Engine, Served};
-pub(crate) use self::setup::add_embedded;
+pub(crate) use self::setup::{add_embedded, discovers};
 
 /// A `[[model]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -69,7 +73,7 @@ pub struct Prompts {
     pub document: String,
 }
 
-/// The `[embed]` table: bounds of a request.
+/// The `[embed]` table: bounds of a request, and of the search for models.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -78,11 +82,25 @@ pub struct Config {
     /// How long a request may take where the client sets no time.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
+    /// How often upstreams are asked which models they have.
+    #[serde(with = "humantime_serde")]
+    pub discover_every: Duration,
+    /// How long a request for a model that is not known may wait until upstreams were asked for it.
+    #[serde(with = "humantime_serde")]
+    pub discover_wait: Duration,
+    /// Models that are found at upstreams, at most; further ones are not served.
+    pub max_discovered: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_texts: 2048, timeout: Duration::from_secs(60) }
+        Self {
+            max_texts: 2048,
+            timeout: Duration::from_secs(60),
+            discover_every: Duration::from_secs(30),
+            discover_wait: Duration::from_secs(5),
+            max_discovered: 100,
+        }
     }
 }
 
@@ -148,6 +166,13 @@ pub enum EmbedError {
     Upstream(Arc<UpstreamError>),
 }
 
+impl EmbedError {
+    /// Whether an upstream has lost a model that it was known to have.
+    fn is_missing_model(&self) -> bool {
+        matches!(self, Self::Upstream(error) if matches!(**error, UpstreamError::NoModel { .. }))
+    }
+}
+
 /// One model as it is served.
 pub struct Model {
     pub name: ModelName,
@@ -162,8 +187,8 @@ pub struct Model {
 pub struct Embedder {
     config: Config,
     bulk_above: usize,
-    models: BTreeMap<ModelName, Model>,
-    served: BTreeMap<ModelName, Arc<Served>>,
+    catalog: Arc<Catalog>,
+    discovery: Discovery,
     engine: Arc<Engine>,
     /// Upstreams that say whether anything can be asked: those of the
     /// configuration, else the embedded one.
@@ -173,8 +198,8 @@ pub struct Embedder {
 impl Embedder {
     /// Puts models, upstreams and plugins together; starts what works in the background.
     ///
-    /// Nothing is asked of an upstream before the first request. Metrics go to
-    /// the recorder that is installed by now.
+    /// Nothing is asked of an upstream before the first request, or
+    /// [`Embedder::discover`]. Metrics go to the recorder that is installed by now.
     ///
     /// # Errors
     /// Names the table and the key that does not fit, and what would.
@@ -186,7 +211,7 @@ impl Embedder {
         batcher: crate::batcher::Config,
         plugins: Arc<Plugins>,
     ) -> Result<Arc<Self>, SetupError> {
-        setup::embedder(config, models, upstreams, &cache, batcher, &plugins).map(Arc::new)
+        setup::embedder(config, models, upstreams, &cache, batcher, plugins).map(Arc::new)
     }
 
     /// Embeds the texts of `request`, all of them or none.
@@ -196,11 +221,16 @@ impl Embedder {
     /// # Errors
     /// Names the first text, in the order of the request, that has no embedding.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
-        let served = self.admit(&request)?;
+        let served = self.served(&request.model).await?;
+        self.admit(&served, &request)?;
         let started = Instant::now();
         let deadline = request.deadline;
-        match tokio::time::timeout_at(deadline, self.answer(served, request)).await {
-            Ok(answer) => answer,
+        match tokio::time::timeout_at(deadline, self.answer(&served, request)).await {
+            Ok(answer) => answer.inspect_err(|error| {
+                if error.is_missing_model() {
+                    self.discovery.doubt();
+                }
+            }),
             Err(_) => Err(EmbedError::Deadline(deadline.saturating_duration_since(started))),
         }
     }
@@ -210,17 +240,43 @@ impl Embedder {
         self.config.timeout
     }
 
-    pub fn model(&self, name: &ModelName) -> Option<&Model> {
-        self.models.get(name)
+    /// The model of exactly this name, as far as is known at this moment.
+    pub fn model(&self, name: &ModelName) -> Option<Arc<Model>> {
+        self.catalog.get(name).map(|served| served.model.clone())
     }
 
-    pub fn models(&self) -> &BTreeMap<ModelName, Model> {
-        &self.models
+    /// All models that are known at this moment, by name.
+    pub fn models(&self) -> Vec<Arc<Model>> {
+        self.catalog.all().values().map(|served| served.model.clone()).collect()
+    }
+
+    /// Goes on looking for models at the upstreams that are asked for them, from
+    /// now until [`Embedder::shutdown`]. Returns at once.
+    pub fn discover(&self) {
+        self.discovery.start();
+    }
+
+    /// The model of this name, with or without `:latest`; see [`Embedder::find_by`].
+    pub async fn find(&self, name: &ModelName) -> Option<Arc<Model>> {
+        let other = match name.as_str().strip_suffix(":latest") {
+            Some(bare) => ModelName::new(bare),
+            None => ModelName::new(&format!("{name}:latest")),
+        };
+        self.find_by(|| self.model(name).or_else(|| self.model(other.as_ref().ok()?))).await
+    }
+
+    /// What `find` finds among the models that are known. Where that is nothing,
+    /// upstreams are asked for models they may have got meanwhile, and `find` is
+    /// called again whenever one has answered, for `discover_wait` at most.
+    ///
+    /// However many wait, an upstream is asked once in two seconds.
+    pub async fn find_by<T>(&self, find: impl Fn() -> Option<T>) -> Option<T> {
+        self.discovery.find_by(find).await
     }
 
     /// Asks an upstream once, then remembers.
     pub async fn dimensions(&self, model: &ModelName) -> Result<usize, EmbedError> {
-        let served = self.served(model)?;
+        let served = self.served(model).await?;
         if let Some(known) = served.dimensions() {
             return Ok(known);
         }
@@ -246,7 +302,7 @@ impl Embedder {
         purpose: Purpose,
         prepared: bool,
     ) -> Result<String, EmbedError> {
-        let served = self.served(model)?;
+        let served = self.served(model).await?;
         // Only texts that are cut differ by truncation, and those are no part of a collection.
         let way = Way { purpose, prepared, truncate: false };
         let space = served.space(&self.engine, way).await.map_err(upstream_error)?;
@@ -271,16 +327,17 @@ impl Embedder {
 
     /// Takes no more requests, lets those under way end, stops the rest at `deadline`.
     pub async fn shutdown(&self, deadline: Instant) {
+        self.discovery.shutdown().await;
         self.engine.shutdown(deadline).await;
     }
 
-    fn served(&self, model: &ModelName) -> Result<&Arc<Served>, EmbedError> {
-        self.served.get(model).ok_or_else(|| EmbedError::UnknownModel(model.clone()))
+    async fn served(&self, model: &ModelName) -> Result<Arc<Served>, EmbedError> {
+        let found = self.find_by(|| self.catalog.get(model)).await;
+        found.ok_or_else(|| EmbedError::UnknownModel(model.clone()))
     }
 
     /// What can be refused before anything is spent on it.
-    fn admit(&self, request: &EmbedRequest) -> Result<&Arc<Served>, EmbedError> {
-        let served = self.served(&request.model)?;
+    fn admit(&self, served: &Served, request: &EmbedRequest) -> Result<(), EmbedError> {
         let (got, max) = (request.texts.len(), self.config.max_texts);
         if got == 0 {
             return Err(EmbedError::NoTexts);
@@ -297,7 +354,7 @@ impl Embedder {
         if self.engine.is_closing() {
             return Err(EmbedError::Overloaded { retry_after: Duration::from_secs(1) });
         }
-        Ok(served)
+        Ok(())
     }
 
     async fn answer(&self, served: &Arc<Served>, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
@@ -359,7 +416,7 @@ impl Embedder {
         for (place, found) in waits.into_iter().enumerate() {
             let entry = found.outcome().await.map_err(|failure| {
                 let index = places.iter().position(|at| *at == place).unwrap_or(place);
-                failure.of_text(index, &served.name)
+                failure.of_text(index, &served.model.name)
             })?;
             entries.push(entry);
         }

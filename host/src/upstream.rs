@@ -31,6 +31,9 @@ pub struct Config {
     /// Calls under way at once, at most.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
+    /// Whether to look for its embedding models; left out, where no `[[model]]` names it.
+    #[serde(default)]
+    pub discover: Option<bool>,
     /// How long one call may take.
     #[serde(default = "default_timeout", with = "humantime_serde")]
     pub timeout: Duration,
@@ -75,6 +78,18 @@ pub struct Identity {
     pub is_read: bool,
 }
 
+/// A model that an upstream says it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    pub name: String,
+    /// Another one means another model of the same name; nothing where the protocol has none.
+    pub digest: Option<String>,
+    /// Whether it embeds; nothing where the upstream does not say.
+    pub embeds: Option<bool>,
+    /// Tokens that it was made for, where the upstream says so.
+    pub context: Option<u32>,
+}
+
 /// Embeds texts somewhere. Implemented once for each protocol.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -84,6 +99,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Asks what `model` is there.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError>;
+
+    /// Asks which models are there, those that do not embed among them.
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError>;
 
     /// Asks whether the upstream answers at all, within a few seconds.
     async fn reach(&self) -> Result<(), UpstreamError>;

@@ -4,6 +4,7 @@
 
 mod collections;
 mod config;
+mod discovery;
 mod failed;
 mod files;
 mod index;

@@ -141,10 +141,10 @@ async fn prepare(served: &Arc<Served>, way: Way, texts: Vec<String>) -> Vec<Resu
 
 async fn preprocess(served: &Served, plugin: &Plugin, way: Way, texts: &mut [Result<String, Failure>]) {
     let call = plugin::Call {
-        model: served.name.clone(),
+        model: served.model.name.clone(),
         purpose: way.purpose,
         max_tokens: text_limit(served, way).unwrap_or(u32::MAX),
-        tokenizer: served.tokenizer.clone(),
+        tokenizer: served.model.tokenizer.clone(),
         language: None,
         embedder: None,
     };
@@ -197,21 +197,21 @@ fn edited(
 
 /// Tokens of prompt and text, at most; nothing where that cannot be told here.
 fn limit(served: &Served) -> Option<u32> {
-    let max_tokens = served.max_tokens.filter(|_| served.tokenizer.is_exact())?;
-    Some(max_tokens.saturating_sub(served.tokenizer.n_special()))
+    let max_tokens = served.model.max_tokens.filter(|_| served.model.tokenizer.is_exact())?;
+    Some(max_tokens.saturating_sub(served.model.tokenizer.n_special()))
 }
 
 /// Tokens of a text, at most: what the prompt leaves.
 fn text_limit(served: &Served, way: Way) -> Option<u32> {
-    let prompt = served.tokenizer.count(served.prompt(way.purpose));
-    let special = served.tokenizer.n_special();
-    served.max_tokens.map(|max_tokens| max_tokens.saturating_sub(special + prompt))
+    let prompt = served.model.tokenizer.count(served.prompt(way.purpose));
+    let special = served.model.tokenizer.n_special();
+    served.model.max_tokens.map(|max_tokens| max_tokens.saturating_sub(special + prompt))
 }
 
 /// Puts the prompt before `text`, and cuts or refuses what is too long.
 fn prompted(served: &Served, way: Way, text: String) -> Result<Prompted, Failure> {
     let prompt = served.prompt(way.purpose);
-    let tokenizer = &served.tokenizer;
+    let tokenizer = &served.model.tokenizer;
     let whole = if prompt.is_empty() { text } else { format!("{prompt}{text}") };
     let special = tokenizer.n_special();
     let n_tokens = tokenizer.count(&whole).saturating_add(special);

@@ -9,10 +9,9 @@ use crate::batcher::{Backend, Batch, Verdict};
 use crate::model::Embedding;
 use crate::upstream::{self, Call, KnownDimensions, TextFault, UpstreamError};
 
-/// All upstreams, and what each queue asks of them.
+/// All upstreams.
 pub(super) struct Senders {
     pub(super) upstreams: Vec<Sender>,
-    pub(super) queues: Vec<Template>,
 }
 
 /// One upstream with the handles of its metrics.
@@ -25,7 +24,6 @@ pub(super) struct Sender {
 }
 
 /// What calls for one model and one truncation have in common.
-#[derive(Clone)]
 pub(super) struct Template {
     pub(super) model: Arc<str>,
     pub(super) truncate: bool,
@@ -53,17 +51,18 @@ impl Sender {
 impl Backend for Senders {
     type Answer = Result<Embedding, TextFault>;
     type Error = Arc<UpstreamError>;
+    type Template = Template;
 
-    async fn send(&self, batch: Batch) -> Result<Vec<Self::Answer>, (Self::Error, Verdict)> {
+    async fn send(&self, batch: Batch<Template>) -> Result<Vec<Self::Answer>, (Self::Error, Verdict)> {
         let upstream = &self.upstreams[batch.upstream];
-        let template = self.queues[batch.queue].clone();
+        let template = &batch.template;
         let n_texts = batch.texts.len();
         let call = Call {
-            model: template.model,
+            model: template.model.clone(),
             texts: batch.texts,
             truncate: template.truncate,
             max_tokens: template.max_tokens,
-            dimensions: template.dimensions,
+            dimensions: template.dimensions.clone(),
         };
         let started = Instant::now();
         let answers = upstream.backend.embed(call).await;

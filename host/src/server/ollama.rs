@@ -29,7 +29,7 @@ pub(super) async fn embed(
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let asked = Asked::from_wire(body)?;
     let options = Options::from_headers(headers, shared.times())?;
-    let model = shared.model(&asked.model)?;
+    let model = shared.model(&asked.model).await?;
     let answer = if asked.texts.is_empty() {
         EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
     } else {

@@ -33,7 +33,7 @@ pub(super) async fn embeddings(
     let asked = Asked::from_wire(body)?;
     let options = Options::from_headers(headers, shared.times())?;
     let request = EmbedRequest {
-        model: shared.model(&asked.model)?,
+        model: shared.model(&asked.model).await?,
         texts: asked.texts,
         purpose: options.purpose,
         truncate: asked.truncate,
@@ -231,13 +231,14 @@ pub(super) fn models(shared: &Shared) -> Response<Full<Bytes>> {
         object: &'static str,
         data: Vec<ModelBody<'m>>,
     }
-    let data = shared.embedder.models().keys().map(|name| ModelBody::new(name, shared.started)).collect();
+    let models = shared.embedder.models();
+    let data = models.iter().map(|model| ModelBody::new(&model.name, shared.started)).collect();
     json_response(wire::to_json(&List { object: "list", data }))
 }
 
 /// Answers `GET /v1/models/{id}`.
-pub(super) fn one_model(shared: &Shared, id: &str) -> Result<Response<Full<Bytes>>, ApiError> {
-    let name = shared.model(id).map_err(|_| ApiError::no_model(id))?;
+pub(super) async fn one_model(shared: &Shared, id: &str) -> Result<Response<Full<Bytes>>, ApiError> {
+    let name = shared.model(id).await.map_err(|_| ApiError::no_model(id))?;
     Ok(json_response(wire::to_json(&ModelBody::new(&name, shared.started))))
 }
 

@@ -63,21 +63,15 @@ impl Shared {
         Times { unasked: self.embedder.timeout(), longest: self.config.max_timeout }
     }
 
-    /// The model that a client means: Ollama's clients leave out `:latest`, or add it.
-    pub(super) fn model(&self, asked: &str) -> Result<ModelName, ApiError> {
+    /// The model that a client means: Ollama's clients leave out `:latest`, or add
+    /// it. Waits for upstreams to be asked where nobody knows it.
+    pub(super) async fn model(&self, asked: &str) -> Result<ModelName, ApiError> {
         let name = ModelName::new(asked).map_err(|error| {
             ApiError::invalid("model", error.to_string()).in_ollamas_words("invalid model name")
         })?;
-        if self.embedder.model(&name).is_some() {
-            return Ok(name);
-        }
-        let other = match asked.strip_suffix(":latest") {
-            Some(bare) => bare.to_owned(),
-            None => format!("{asked}:latest"),
-        };
-        match ModelName::new(&other) {
-            Ok(other) if self.embedder.model(&other).is_some() => Ok(other),
-            _ => Err(ApiError::from(&EmbedError::UnknownModel(name))),
+        match self.embedder.find(&name).await {
+            Some(model) => Ok(model.name.clone()),
+            None => Err(ApiError::from(&EmbedError::UnknownModel(name))),
         }
     }
 
@@ -156,7 +150,7 @@ impl Service {
             Route::Ready => Ok(health::ready(&shared.embedder, shared.config.ready_timeout).await),
             Route::Metrics => Ok(health::metrics(&shared.metrics)),
             Route::OpenaiModels => Ok(openai::models(shared)),
-            Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()),
+            Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()).await,
             Route::OpenaiEmbeddings => {
                 let body = shared.bodies.read(headers, body).await?;
                 openai::embeddings(shared, headers, &body.bytes, begun).await

@@ -7,7 +7,7 @@ use model2vec_rs::model::StaticModel;
 
 use crate::model::Embedding;
 
-use super::{Backend, Call, Identity, TextFault, UpstreamError, check};
+use super::{Backend, Call, Identity, Offered, TextFault, UpstreamError, check};
 
 /// What the model is called, at its upstream and by default to clients.
 pub const MODEL_NAME: &str = "static-embed-en-256";
@@ -78,6 +78,11 @@ impl Backend for Embedded {
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
         self.known(model)?;
         Ok(Identity { text: format!("embedded {}", digest()), is_read: true })
+    }
+
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
+        let digest = Some(digest().to_owned());
+        Ok(vec![Offered { name: MODEL_NAME.to_owned(), digest, embeds: Some(true), context: None }])
     }
 
     async fn reach(&self) -> Result<(), UpstreamError> {

@@ -1,23 +1,27 @@
 //! Ollama's own protocol: `/api/embed`, because its `/v1/embeddings` cuts silently.
 
+mod models;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Embedding;
 
-use super::http::{Peer, text_fault};
-use super::{Backend, Call, Identity, TextFault, UpstreamError, check};
+use self::models::Shown;
+use super::http::{LIST_VECTORS, Peer, text_fault};
+use super::{Backend, Call, Identity, Offered, TextFault, UpstreamError, check};
 
 /// The same in every call: another value would have no effect but to change when the model is unloaded.
 const KEEP_ALIVE: &str = "1h";
 
 pub(super) struct Ollama {
     peer: Peer,
+    shown: Shown,
 }
 
 impl Ollama {
     pub(super) fn new(peer: Peer) -> Self {
-        Self { peer }
+        Self { peer, shown: Shown::default() }
     }
 }
 
@@ -82,7 +86,7 @@ impl Backend for Ollama {
     /// The digest of the model's manifest, and the engine that computes: two
     /// engines may give one model's vectors differently.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
-        let answer = self.peer.ask(self.peer.get("/api/tags"), 8).await?;
+        let answer = self.peer.ask(self.peer.get("/api/tags"), LIST_VECTORS).await?;
         if !answer.status.is_success() {
             return Err(self.peer.failure(model, &answer));
         }
@@ -95,6 +99,10 @@ impl Backend for Ollama {
         let version: Version = self.peer.parse(&answer)?;
         let text = format!("ollama {} {}", engine(&version.version), tag.digest);
         Ok(Identity { text, is_read: true })
+    }
+
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
+        models::list(&self.peer, &self.shown).await
     }
 
     async fn reach(&self) -> Result<(), UpstreamError> {

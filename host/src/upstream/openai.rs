@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::Embedding;
 
-use super::http::Peer;
+use super::http::{LIST_VECTORS, Peer};
 use super::ollama::alone;
-use super::{Backend, Call, Identity, TextFault, UpstreamError, check};
+use super::{Backend, Call, Identity, Offered, TextFault, UpstreamError, check};
 
 pub(super) struct Openai {
     peer: Peer,
@@ -51,6 +51,17 @@ struct Item {
     embedding: Vector,
 }
 
+/// Ollama's own writes `null` where it has no model.
+#[derive(Deserialize)]
+struct ModelList {
+    data: Option<Vec<ListedModel>>,
+}
+
+#[derive(Deserialize)]
+struct ListedModel {
+    id: String,
+}
+
 #[async_trait]
 impl Backend for Openai {
     async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
@@ -74,6 +85,18 @@ impl Backend for Openai {
     /// The protocol has no digest: a name at an address is all there is.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
         Ok(Identity { text: format!("openai {} {model}", self.peer.url), is_read: false })
+    }
+
+    /// The protocol names its models and says nothing else of them.
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
+        let answer = self.peer.ask(self.peer.get(&self.path("/models")), LIST_VECTORS).await?;
+        if !answer.status.is_success() {
+            return Err(self.peer.failure("models", &answer));
+        }
+        let list: ModelList = self.peer.parse(&answer)?;
+        let offered =
+            |model: ListedModel| Offered { name: model.id, digest: None, embeds: None, context: None };
+        Ok(list.data.unwrap_or_default().into_iter().map(offered).collect())
     }
 
     async fn reach(&self) -> Result<(), UpstreamError> {
