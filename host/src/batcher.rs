@@ -58,6 +58,8 @@ pub struct Batch<T> {
     /// That of the queue.
     pub template: Arc<T>,
     pub texts: Vec<Arc<str>>,
+    /// Of each text, as they were submitted.
+    pub n_tokens: Vec<u32>,
 }
 
 /// What sends batches to upstreams.
@@ -314,7 +316,7 @@ impl<B: Backend> Shared<B> {
         let slot = Slot { shared: &self, upstream: next.upstream };
         let Next { upstream, queue, template, meters, mut unit } = next;
         meters.observe(&unit);
-        let batch = Batch { upstream, template, texts: unit.texts() };
+        let batch = Batch { upstream, template, texts: unit.texts(), n_tokens: unit.n_tokens() };
         let outcome = tokio::select! {
             biased;
             () = self.stop.cancelled() => return,

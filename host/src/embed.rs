@@ -7,6 +7,7 @@
 
 mod agreement;
 mod catalog;
+mod cuts;
 mod discovery;
 mod families;
 mod flights;
@@ -24,7 +25,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cache::{CacheKey, Entry};
+use crate::cache::{CacheKey, Entry, Extent};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::plugin::{PluginError, Plugins};
 use crate::tokenizer::Tokenizer;
@@ -122,15 +123,17 @@ pub struct EmbedRequest {
 }
 
 /// One embedding for each text, in the order of the request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EmbedAnswer {
     pub embeddings: Vec<Embedding>,
     /// Of all texts together; the same from cache and upstream.
     pub n_tokens: u64,
     /// Texts answered from the cache.
     pub n_hits: usize,
-    /// Indexes of texts that were cut.
+    /// Indexes of texts that were cut, as was asked.
     pub truncated: Vec<usize>,
+    /// Indexes of texts that an upstream has cut, though it was not asked to.
+    pub cut_by_upstream: Vec<usize>,
 }
 
 /// Why a request has no answer. `Clone`, because one flight answers many.
@@ -475,11 +478,16 @@ fn assemble(
             })
             .collect::<Result<Vec<_>, _>>()?,
     };
+    let of_extent = |extent| {
+        let is_so = |index: &usize| entries[places[*index]].extent == extent;
+        (0..places.len()).filter(is_so).collect()
+    };
     Ok(EmbedAnswer {
         embeddings: places.iter().map(|place| embeddings[*place].clone()).collect(),
         n_tokens: places.iter().map(|place| u64::from(entries[*place].n_tokens)).sum(),
         n_hits,
-        truncated: (0..places.len()).filter(|index| entries[places[*index]].truncated).collect(),
+        truncated: of_extent(Extent::Cut),
+        cut_by_upstream: of_extent(Extent::CutByUpstream),
     })
 }
 

@@ -68,6 +68,16 @@ pub struct Call {
     pub dimensions: Arc<KnownDimensions>,
 }
 
+/// What one upstream call brought.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// One for each text, in order: a text that alone cannot be embedded is an
+    /// answer, not a fault.
+    pub texts: Vec<Result<Embedding, TextFault>>,
+    /// Tokens that the upstream has embedded, of all texts together, where it says so.
+    pub n_tokens: Option<u64>,
+}
+
 /// What makes two upstreams' vectors of a model comparable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -93,9 +103,8 @@ pub struct Offered {
 /// Embeds texts somewhere. Implemented once for each protocol.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Embeds `call.texts`, answering in the same order, one result for each:
-    /// a text that alone cannot be embedded is an answer, not a fault.
-    async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError>;
+    /// Embeds `call.texts`.
+    async fn embed(&self, call: Call) -> Result<Answers, UpstreamError>;
 
     /// Asks what `model` is there.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError>;

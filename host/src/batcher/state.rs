@@ -63,6 +63,10 @@ impl<B: Backend> Unit<B> {
         self.entries.iter().map(|entry| entry.text.text.clone()).collect()
     }
 
+    pub(super) fn n_tokens(&self) -> Vec<u32> {
+        self.entries.iter().map(|entry| entry.text.n_tokens).collect()
+    }
+
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.entries.iter().map(|entry| entry.at).min()
     }

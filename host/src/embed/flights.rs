@@ -102,7 +102,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::cache::Space;
+    use crate::cache::{Extent, Space};
     use crate::model::Embedding;
 
     fn key() -> CacheKey {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn entry() -> Entry {
-        Entry { embedding: Embedding::new(vec![1.0]).unwrap(), n_tokens: 7, truncated: false }
+        Entry { embedding: Embedding::new(vec![1.0]).unwrap(), n_tokens: 7, extent: Extent::Whole }
     }
 
     #[tokio::test]

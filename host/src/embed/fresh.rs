@@ -5,13 +5,13 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::batcher::{Lane, Places, Reply, Text};
-use crate::cache::Entry;
+use crate::cache::{Entry, Extent};
 use crate::document::{Document, SourceMap};
 use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed};
 use crate::upstream::TextFault;
 
 use super::flights::{Lead, Outcome};
-use super::send::Senders;
+use super::send::{Embedded, Senders};
 use super::served::{Engine, Served};
 use super::{Failure, Way};
 
@@ -84,22 +84,48 @@ async fn fly_until_landed(
     // With a tokenizer that knows what is too long, the upstream has nothing to cut.
     let cut_upstream = job.way.truncate && limit(served).is_none();
     let replies = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
-    let landings = flying
-        .into_iter()
-        .zip(replies)
-        .map(|((lead, n_tokens, truncated), reply)| land(engine, lead, reply, n_tokens, truncated));
+    let landings = flying.into_iter().zip(replies).map(|((lead, n_tokens, truncated), reply)| {
+        let cutting = Cutting { n_tokens, truncated, allowed: job.way.truncate, asked: cut_upstream };
+        land(engine, lead, reply, cutting)
+    });
     join_all(landings).await;
     engine.cache.report();
 }
 
+/// What is known of a text's length on its way to the upstream.
+#[derive(Clone, Copy)]
+struct Cutting {
+    n_tokens: u32,
+    /// It was cut here.
+    truncated: bool,
+    /// Whoever asked takes a vector of a part.
+    allowed: bool,
+    /// The upstream was asked to cut what is too long.
+    asked: bool,
+}
+
+impl Cutting {
+    /// What the cache keeps of a text that the upstream has embedded.
+    fn entry(self, Embedded { embedding, cut_at }: Embedded) -> Outcome {
+        let extent = match cut_at {
+            None if self.truncated => Extent::Cut,
+            None => Extent::Whole,
+            Some(max) if !self.allowed => return Err(Failure::TooLong { got: self.n_tokens, max }),
+            Some(_) if self.asked => Extent::Cut,
+            Some(_) => Extent::CutByUpstream,
+        };
+        Ok(Entry { embedding, n_tokens: self.n_tokens, extent })
+    }
+}
+
 /// Waits for one text's reply, for as long as anyone waits for it.
-async fn land(engine: &Engine, lead: Lead, reply: Reply<Senders>, n_tokens: u32, truncated: bool) {
+async fn land(engine: &Engine, lead: Lead, reply: Reply<Senders>, cutting: Cutting) {
     let reply = tokio::select! {
         reply = reply => reply,
         () = lead.abandoned() => return,
     };
     let outcome: Outcome = match reply {
-        Ok(Ok(Ok(embedding))) => Ok(Entry { embedding, n_tokens, truncated }),
+        Ok(Ok(Ok(embedded))) => cutting.entry(embedded),
         Ok(Ok(Err(fault))) => Err(Failure::Text(fault)),
         Ok(Err(failed)) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
         Ok(Err(failed)) => Err(Failure::Upstream(failed.error)),

@@ -1,13 +1,19 @@
 //! From the batcher's batches to the upstreams' calls, and what their errors mean to it.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram};
 
 use crate::batcher::{Backend, Batch, Verdict};
-use crate::model::Embedding;
-use crate::upstream::{self, Call, KnownDimensions, TextFault, UpstreamError};
+use crate::model::{Embedding, ModelName};
+use crate::tokenizer::Tokenizer;
+use crate::upstream::{self, Answers, Call, KnownDimensions, TextFault, UpstreamError};
+
+use super::cuts::{self, Candidate, Counts, Cuts};
+
+/// How often the log tells that an upstream cuts the texts of one model, at most.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// All upstreams.
 pub(super) struct Senders {
@@ -29,6 +35,51 @@ pub(super) struct Template {
     pub(super) truncate: bool,
     pub(super) max_tokens: Option<u32>,
     pub(super) dimensions: Arc<KnownDimensions>,
+    pub(super) tokenizer: Arc<Tokenizer>,
+    pub(super) unasked: Arc<Unasked>,
+}
+
+/// What upstreams have cut of one model's texts without being asked to, and where it seems so.
+pub(super) struct Unasked {
+    model: ModelName,
+    texts: Counter,
+    told: Mutex<Option<Instant>>,
+    candidate: Mutex<Candidate>,
+}
+
+impl Unasked {
+    pub(super) fn new(model: &ModelName) -> Self {
+        let texts =
+            metrics::counter!("embergate_upstream_truncated_texts_total", "model" => model.to_string());
+        Self { model: model.clone(), texts, told: Mutex::default(), candidate: Mutex::default() }
+    }
+
+    fn confirms(&self, cuts: Cuts, counts: Counts) -> bool {
+        self.candidate.lock().unwrap_or_else(PoisonError::into_inner).confirms(cuts, counts)
+    }
+
+    fn tell(&self, upstream: &str, n_texts: usize, limit: u32) {
+        self.texts.increment(n_texts as u64);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
+            return;
+        }
+        *told = Some(Instant::now());
+        tracing::warn!(
+            upstream,
+            model = %self.model,
+            n_texts,
+            limit,
+            "the upstream has cut texts without being asked to: set `max_tokens` of the [[model]] table to this limit, or let the server take more (`num_batch` and `num_ctx` at Ollama)"
+        );
+    }
+}
+
+/// What an upstream made of one text.
+pub(super) struct Embedded {
+    pub(super) embedding: Embedding,
+    /// Tokens to which the upstream has cut it, where that is known.
+    pub(super) cut_at: Option<u32>,
 }
 
 impl Sender {
@@ -49,7 +100,7 @@ impl Sender {
 }
 
 impl Backend for Senders {
-    type Answer = Result<Embedding, TextFault>;
+    type Answer = Result<Embedded, TextFault>;
     type Error = Arc<UpstreamError>;
     type Template = Template;
 
@@ -67,7 +118,7 @@ impl Backend for Senders {
         let started = Instant::now();
         let answers = upstream.backend.embed(call).await;
         upstream.seconds.record(started.elapsed().as_secs_f64());
-        answers.map_err(|error| {
+        answers.map(|answers| embedded(upstream, template, &batch.n_tokens, answers)).map_err(|error| {
             upstream.count(&error);
             let verdict = verdict(&error);
             tracing::warn!(
@@ -79,6 +130,33 @@ impl Backend for Senders {
             (Arc::new(error), verdict)
         })
     }
+}
+
+/// Puts to each text whether it was cut.
+fn embedded(
+    upstream: &Sender,
+    template: &Template,
+    n_tokens: &[u32],
+    answers: Answers,
+) -> Vec<Result<Embedded, TextFault>> {
+    // A call of which a text failed does not say which ones it counted.
+    let reported = answers.n_tokens.filter(|_| answers.texts.iter().all(Result::is_ok));
+    let counts = Counts {
+        n_tokens,
+        is_exact: template.tokenizer.is_exact(),
+        n_special: template.tokenizer.n_special(),
+        max_tokens: template.max_tokens,
+    };
+    let cuts = reported
+        .and_then(|reported| cuts::find(counts, reported))
+        .filter(|cuts| template.unasked.confirms(*cuts, counts));
+    if let Some(cuts) = cuts.filter(|_| !template.truncate) {
+        let n_texts = n_tokens.iter().filter(|n_tokens| cuts.has_cut(**n_tokens)).count();
+        template.unasked.tell(&upstream.name, n_texts, cuts.limit);
+    }
+    let cut_at = |n_tokens: u32| cuts.filter(|cuts: &Cuts| cuts.has_cut(n_tokens)).map(|cuts| cuts.limit);
+    let texts = answers.texts.into_iter().zip(n_tokens);
+    texts.map(|(text, n_tokens)| Ok(Embedded { embedding: text?, cut_at: cut_at(*n_tokens) })).collect()
 }
 
 fn verdict(error: &UpstreamError) -> Verdict {

@@ -14,7 +14,7 @@ use super::agreement::{Agreement, Member};
 use super::catalog::Catalog;
 use super::discovery::Discovery;
 use super::families::{self, Family};
-use super::send::{Sender, Senders, Template};
+use super::send::{Sender, Senders, Template, Unasked};
 use super::served::{Engine, Meters, Served};
 use super::{Config, Embedder, Model, ModelConfig, SetupError};
 
@@ -169,12 +169,15 @@ impl Builder {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| other(format!("[[model]] `{name}`, `preprocess`: {error}")))?;
         let known_dimensions = Arc::<KnownDimensions>::default();
+        let unasked = Arc::new(Unasked::new(&name));
         let queues = [false, true].map(|truncate| {
             let template = Template {
                 model: at_upstream.clone(),
                 truncate,
                 max_tokens,
                 dimensions: known_dimensions.clone(),
+                tokenizer: tokenizer.clone(),
+                unasked: unasked.clone(),
             };
             let way = if truncate { "cut" } else { "whole" };
             self.engine.batcher.open(&batcher::Queue { model: name.to_string(), way }, template)

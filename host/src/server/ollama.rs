@@ -31,7 +31,7 @@ pub(super) async fn embed(
     let options = Options::from_headers(headers, shared.times())?;
     let model = shared.model(&asked.model).await?;
     let answer = if asked.texts.is_empty() {
-        EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
+        EmbedAnswer::default()
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
@@ -276,8 +276,7 @@ mod tests {
     #[test]
     fn counters_are_there_unless_nothing_was_embedded() {
         let embedding = Embedding::new(vec![1.0, -0.5]).unwrap();
-        let answer =
-            EmbedAnswer { embeddings: vec![embedding], n_tokens: 3, n_hits: 0, truncated: Vec::new() };
+        let answer = EmbedAnswer { embeddings: vec![embedding], n_tokens: 3, ..EmbedAnswer::default() };
         assert_eq!(
             String::from_utf8(encode("m", &answer, Duration::from_micros(2))).unwrap(),
             r#"{"model":"m","embeddings":[[1.0,-0.5]],"total_duration":2000,"load_duration":0,"prompt_eval_count":3}"#

@@ -349,7 +349,7 @@ mod tests {
 
     fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
         let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
-        EmbedAnswer { embeddings, n_tokens: 7, n_hits: 0, truncated: Vec::new() }
+        EmbedAnswer { embeddings, n_tokens: 7, ..EmbedAnswer::default() }
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(super) fn tell(headers: &mut HeaderMap, purpose: Purpose, answer: &EmbedAnsw
     headers.insert(PURPOSE, HeaderValue::from_static(purpose.as_str()));
     let cache = format!("{}/{}", answer.n_hits, answer.embeddings.len());
     insert(headers, CACHE, &cache);
-    if let Some(notice) = notice(&answer.truncated, dropped) {
+    if let Some(notice) = notice(&answer.truncated, &answer.cut_by_upstream, dropped) {
         insert(headers, NOTICE, &notice);
     }
 }
@@ -98,20 +98,26 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 /// One line about everything that is not as asked.
-fn notice(truncated: &[usize], dropped: &[&str]) -> Option<String> {
+fn notice(truncated: &[usize], cut_by_upstream: &[usize], dropped: &[&str]) -> Option<String> {
     let mut parts = Vec::new();
     if !dropped.is_empty() {
         parts.push(format!("dropped, because the gateway sets it for each model: {}", dropped.join(", ")));
     }
     if !truncated.is_empty() {
-        let named: Vec<_> = truncated.iter().take(MAX_NAMED).map(usize::to_string).collect();
-        let more = match truncated.len().saturating_sub(MAX_NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        parts.push(format!("truncated texts: {}{more}", named.join(", ")));
+        parts.push(format!("truncated texts: {}", first_of(truncated)));
+    }
+    if !cut_by_upstream.is_empty() {
+        parts.push(format!("texts truncated by the upstream, unasked: {}", first_of(cut_by_upstream)));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn first_of(texts: &[usize]) -> String {
+    let named: Vec<_> = texts.iter().take(MAX_NAMED).map(usize::to_string).collect();
+    match texts.len().saturating_sub(MAX_NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -166,17 +172,25 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_names_what_was_dropped_and_the_first_texts_that_were_cut() {
-        assert_eq!(notice(&[], &[]), None);
+    fn what_the_upstream_has_cut_unasked_is_told_apart() {
         assert_eq!(
-            notice(&[1, 4], &["keep_alive", "options"]).as_deref(),
+            notice(&[0], &[2, 3], &[]).as_deref(),
+            Some("truncated texts: 0; texts truncated by the upstream, unasked: 2, 3")
+        );
+    }
+
+    #[test]
+    fn a_notice_names_what_was_dropped_and_the_first_texts_that_were_cut() {
+        assert_eq!(notice(&[], &[], &[]), None);
+        assert_eq!(
+            notice(&[1, 4], &[], &["keep_alive", "options"]).as_deref(),
             Some(
                 "dropped, because the gateway sets it for each model: keep_alive, options; truncated texts: 1, 4"
             )
         );
         let many: Vec<_> = (0..12).collect();
         assert_eq!(
-            notice(&many, &[]).as_deref(),
+            notice(&many, &[], &[]).as_deref(),
             Some("truncated texts: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more")
         );
     }

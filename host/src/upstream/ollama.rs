@@ -5,11 +5,9 @@ mod models;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Embedding;
-
 use self::models::Shown;
 use super::http::{LIST_VECTORS, Peer, text_fault};
-use super::{Backend, Call, Identity, Offered, TextFault, UpstreamError, check};
+use super::{Answers, Backend, Call, Identity, Offered, UpstreamError, check};
 
 /// The same in every call: another value would have no effect but to change when the model is unloaded.
 const KEEP_ALIVE: &str = "1h";
@@ -46,6 +44,8 @@ struct Options {
 #[derive(Deserialize)]
 struct Embeddings {
     embeddings: Vec<Vec<f32>>,
+    /// Left out where it is 0.
+    prompt_eval_count: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +66,7 @@ struct Version {
 
 #[async_trait]
 impl Backend for Ollama {
-    async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+    async fn embed(&self, call: Call) -> Result<Answers, UpstreamError> {
         let body = Request {
             model: &call.model,
             input: call.texts.iter().map(AsRef::as_ref).collect(),
@@ -80,7 +80,7 @@ impl Backend for Ollama {
         }
         let body: Embeddings = self.peer.parse(&answer)?;
         let embeddings = check::embeddings(&self.peer.name, &call, body.embeddings)?;
-        Ok(embeddings.into_iter().map(Ok).collect())
+        Ok(Answers { texts: embeddings.into_iter().map(Ok).collect(), n_tokens: body.prompt_eval_count })
     }
 
     /// The digest of the model's manifest, and the engine that computes: two
@@ -112,13 +112,10 @@ impl Backend for Ollama {
 }
 
 /// What was said of the only text of a call is an answer to it.
-pub(super) fn alone(
-    call: &Call,
-    error: UpstreamError,
-) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+pub(super) fn alone(call: &Call, error: UpstreamError) -> Result<Answers, UpstreamError> {
     match &error {
         UpstreamError::Refused { message, .. } if call.texts.len() == 1 => match text_fault(message) {
-            Some(fault) => Ok(vec![Err(fault)]),
+            Some(fault) => Ok(Answers { texts: vec![Err(fault)], n_tokens: None }),
             None => Err(error),
         },
         _ => Err(error),

@@ -90,6 +90,8 @@ struct State {
     scripted: VecDeque<Fault>,
     /// For every call.
     always: Option<Fault>,
+    /// Tokens beyond which texts are cut without a word.
+    cut_at: Option<usize>,
     /// For every call that has this text.
     poison: BTreeMap<String, Fault>,
     batches: Vec<Vec<String>>,
@@ -190,6 +192,12 @@ impl OllamaSim {
         if let Some(model) = self.shared.lock().models.get_mut(model) {
             model.digest = digest.to_owned();
         }
+    }
+
+    /// Cuts texts to `n_tokens` without a word from now on. A word is a token, and
+    /// each text has two special ones.
+    pub fn cut_at(&self, n_tokens: usize) {
+        self.shared.lock().cut_at = Some(n_tokens);
     }
 
     /// Has `model` from now on.

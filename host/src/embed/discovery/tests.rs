@@ -7,9 +7,8 @@ use crate::batcher::{self, Batcher};
 use crate::cache::{self, Cache};
 use crate::embed::send::{Sender, Senders};
 use crate::embed::served::Engine;
-use crate::model::Embedding;
 use crate::plugin::Plugins;
-use crate::upstream::{Call, Identity, Offered, TextFault};
+use crate::upstream::{Answers, Call, Identity, Offered};
 
 /// An upstream that lists what it is told to.
 #[derive(Default)]
@@ -39,7 +38,7 @@ impl Fake {
 
 #[async_trait]
 impl Backend for Fake {
-    async fn embed(&self, _: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+    async fn embed(&self, _: Call) -> Result<Answers, UpstreamError> {
         Err(UpstreamError::Busy { upstream: "fake".into() })
     }
 

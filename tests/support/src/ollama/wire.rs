@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::{Fault, Model, Shared, State, vector};
 
+/// Special tokens of every text.
+const N_SPECIAL: usize = 2;
 /// Tokens that every model says it was made for.
 const CONTEXT: u32 = 2048;
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -122,7 +124,10 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         Some(Fault::Dimensions(dimensions)) => dimensions,
         _ => model.dimensions,
     };
-    let mut vectors: Vec<Vec<f32>> = texts.iter().map(|text| vector(&call.model, text, dimensions)).collect();
+    let limit = shared.lock().cut_at.unwrap_or(usize::MAX);
+    let n_tokens = texts.iter().map(|text| n_tokens(text).min(limit)).sum();
+    let mut vectors: Vec<Vec<f32>> =
+        texts.iter().map(|text| vector(&call.model, &cut(text, limit), dimensions)).collect();
     match fault {
         Some(Fault::Short) => drop(vectors.pop()),
         Some(Fault::Zero) => vectors.iter_mut().for_each(|vector| vector.fill(0.0)),
@@ -130,11 +135,11 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
     }
     drop(in_flight);
     let body = match api {
-        Api::Ollama => ollama_body(&call.model, vectors, fault.as_ref()),
+        Api::Ollama => ollama_body(&call.model, vectors, n_tokens, fault.as_ref()),
         Api::Openai if call.encoding_format.as_deref() == Some("base64") => {
             return Ok(error(api, 400, "this simulator writes numbers only"));
         }
-        Api::Openai => openai_body(&call.model, vectors, fault.as_ref()),
+        Api::Openai => openai_body(&call.model, vectors, n_tokens, fault.as_ref()),
     };
     let mut text = body.to_string();
     if fault == Some(Fault::Nan) {
@@ -147,14 +152,27 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
     Ok(text_answer(200, text))
 }
 
-fn ollama_body(model: &str, mut vectors: Vec<Vec<f32>>, fault: Option<&Fault>) -> Value {
+fn n_tokens(text: &str) -> usize {
+    text.split_whitespace().count() + N_SPECIAL
+}
+
+/// The words of `text` that fit.
+fn cut(text: &str, limit: usize) -> String {
+    if n_tokens(text) <= limit {
+        return text.to_owned();
+    }
+    let words: Vec<&str> = text.split_whitespace().take(limit.saturating_sub(N_SPECIAL)).collect();
+    words.join(" ")
+}
+
+fn ollama_body(model: &str, mut vectors: Vec<Vec<f32>>, n_tokens: usize, fault: Option<&Fault>) -> Value {
     if fault == Some(&Fault::Reversed) {
         vectors.reverse();
     }
-    json!({ "model": model, "embeddings": vectors, "total_duration": 1, "prompt_eval_count": 1 })
+    json!({ "model": model, "embeddings": vectors, "total_duration": 1, "prompt_eval_count": n_tokens })
 }
 
-fn openai_body(model: &str, vectors: Vec<Vec<f32>>, fault: Option<&Fault>) -> Value {
+fn openai_body(model: &str, vectors: Vec<Vec<f32>>, n_tokens: usize, fault: Option<&Fault>) -> Value {
     let mut data: Vec<Value> = vectors
         .into_iter()
         .enumerate()
@@ -166,7 +184,7 @@ fn openai_body(model: &str, vectors: Vec<Vec<f32>>, fault: Option<&Fault>) -> Va
     if fault == Some(&Fault::Reversed) {
         data.reverse();
     }
-    json!({ "object": "list", "model": model, "data": data, "usage": { "prompt_tokens": 1, "total_tokens": 1 } })
+    json!({ "object": "list", "model": model, "data": data, "usage": { "prompt_tokens": n_tokens, "total_tokens": n_tokens } })
 }
 
 fn tags(shared: &Shared) -> Value {
