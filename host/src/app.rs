@@ -83,8 +83,9 @@ impl App {
         Ok(crate::server::check_certificates(&self.config.server, &self.config.admin)?)
     }
 
-    /// Binds the listeners; nothing is served until the server runs.
+    /// Binds the listeners; nothing is served until the server runs. Models are looked for from now on.
     pub async fn bind(&self) -> Result<Server, AppError> {
+        self.embedder.discover();
         let Config { mut server, admin, keys, upstreams, .. } = self.config.clone();
         let n_calls = upstreams.iter().map(|upstream| upstream.max_in_flight).sum();
         crate::server::allow_open_files(&mut server, &admin, n_calls);

@@ -62,12 +62,14 @@ impl Lane {
 
 /// One upstream call.
 #[derive(Clone, Debug)]
-pub struct Batch {
+pub struct Batch<T> {
     /// Index of the upstream, in the order given to [`Batcher::new`].
     pub upstream: usize,
-    /// Index of the queue, in the order given to [`Batcher::new`].
-    pub queue: usize,
+    /// That of the queue.
+    pub template: Arc<T>,
     pub texts: Vec<Arc<str>>,
+    /// Of each text, as they were submitted.
+    pub n_tokens: Vec<u32>,
     /// Of the requests that the texts are from, each once, oldest text first; none
     /// where nobody watches spans.
     pub spans: Vec<Span>,
@@ -78,12 +80,14 @@ pub trait Backend: Send + Sync + 'static {
     /// What one text gets.
     type Answer: Send + 'static;
     type Error: Clone + Send + 'static;
+    /// What the calls of one queue have in common.
+    type Template: Send + Sync + 'static;
 
     /// Sends `batch`, answering with one answer for each text, in order.
     /// Dropping the future gives the call up.
     fn send(
         &self,
-        batch: Batch,
+        batch: Batch<Self::Template>,
     ) -> impl Future<Output = Result<Vec<Self::Answer>, (Self::Error, Verdict)>> + Send;
 }
 
@@ -153,6 +157,26 @@ pub struct Replied<A, E> {
 /// Where the answer to one text arrives; dropping it abandons the text.
 pub type Reply<B> = oneshot::Receiver<Replied<<B as Backend>::Answer, <B as Backend>::Error>>;
 
+/// A queue for as long as it is in use. Dropping it closes the queue, and its
+/// index is given to the next one that opens.
+pub struct Lease<B: Backend> {
+    index: usize,
+    shared: Arc<Shared<B>>,
+}
+
+impl<B: Backend> Lease<B> {
+    /// Where [`Batcher::submit`] and [`Batcher::admit`] find the queue.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl<B: Backend> Drop for Lease<B> {
+    fn drop(&mut self) {
+        self.shared.lock().close(self.index);
+    }
+}
+
 /// Queues in front of upstreams.
 pub struct Batcher<B: Backend> {
     shared: Arc<Shared<B>>,
@@ -163,7 +187,6 @@ struct Shared<B: Backend> {
     backend: B,
     places: Arc<Semaphore>,
     state: Mutex<State<B>>,
-    meters: Vec<Meters>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -186,11 +209,18 @@ impl Meters {
             halved: metrics::counter!("embergate_batches_halved_total", "model" => model),
         }
     }
+
+    fn observe<B: Backend>(&self, unit: &Unit<B>) {
+        self.batch_texts.record(unit.len() as f64);
+        if let Some(oldest) = unit.oldest() {
+            self.batch_wait.record(oldest.elapsed().as_secs_f64());
+        }
+    }
 }
 
 impl<B: Backend> Batcher<B> {
-    /// Queues have no upstreams until [`Batcher::admit`] says which.
-    pub fn new(config: Config, upstreams: &[Upstream], queues: &[Queue], backend: B) -> Self {
+    /// There are no queues until [`Batcher::open`] makes some.
+    pub fn new(config: Config, upstreams: &[Upstream], backend: B) -> Self {
         let config = Config {
             max_texts: config.max_texts.max(1),
             max_queued: config.max_queued.clamp(1, Semaphore::MAX_PERMITS),
@@ -200,8 +230,7 @@ impl<B: Backend> Batcher<B> {
         Self {
             shared: Arc::new(Shared {
                 places: Arc::new(Semaphore::new(config.max_queued)),
-                state: Mutex::new(State::new(&config, slots, queues.len())),
-                meters: queues.iter().map(Meters::new).collect(),
+                state: Mutex::new(State::new(&config, slots)),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 backend,
@@ -213,6 +242,12 @@ impl<B: Backend> Batcher<B> {
     /// What batches are sent through.
     pub fn backend(&self) -> &B {
         &self.shared.backend
+    }
+
+    /// Opens a queue, from which no upstream takes until [`Batcher::admit`] says which.
+    pub fn open(&self, queue: &Queue, template: B::Template) -> Lease<B> {
+        let index = self.shared.lock().open(Meters::new(queue), template);
+        Lease { index, shared: Arc::clone(&self.shared) }
     }
 
     /// Lets `upstream` take texts of `queue` from now on.
@@ -297,17 +332,16 @@ impl<B: Backend> Shared<B> {
         while let Some(next) = state.next() {
             self.tasks.spawn(Arc::clone(self).run(next));
         }
-        for (queue, meters) in self.meters.iter().enumerate() {
-            meters.queued.set(state.n_queued(queue) as f64);
-        }
+        state.report();
     }
 
     /// One upstream call, from a slot that `state` has marked as taken.
     async fn run(self: Arc<Self>, next: Next<B>) {
         let slot = Slot { shared: &self, upstream: next.upstream };
-        let Next { upstream, queue, mut unit } = next;
-        self.observe(queue, &unit);
-        let batch = Batch { upstream, queue, texts: unit.texts(), spans: unit.spans() };
+        let Next { upstream, queue, template, meters, mut unit } = next;
+        meters.observe(&unit);
+        let (texts, n_tokens, spans) = (unit.texts(), unit.n_tokens(), unit.spans());
+        let batch = Batch { upstream, template, texts, n_tokens, spans };
         let begun = Instant::now();
         let outcome = tokio::select! {
             biased;
@@ -322,25 +356,12 @@ impl<B: Backend> Shared<B> {
                 self.lock().drain.record(unit.len(), Instant::now());
                 unit.answer(answers);
             }
-            Err((error, verdict)) => self.fail(queue, upstream, unit, error, verdict),
+            Err((error, verdict)) => {
+                let halved = self.lock().settle(queue, upstream, unit, &error, verdict);
+                meters.halved.increment(u64::from(halved));
+            }
         }
         drop(slot);
-    }
-
-    fn observe(&self, queue: usize, unit: &Unit<B>) {
-        let meters = &self.meters[queue];
-        meters.batch_texts.record(unit.len() as f64);
-        if let Some(oldest) = unit.oldest() {
-            meters.batch_wait.record(oldest.elapsed().as_secs_f64());
-        }
-    }
-
-    fn fail(&self, queue: usize, upstream: usize, unit: Unit<B>, error: B::Error, verdict: Verdict) {
-        let mut state = self.lock();
-        let halved = state.settle(queue, upstream, unit, &error, verdict);
-        if halved {
-            self.meters[queue].halved.increment(1);
-        }
     }
 }
 

@@ -24,12 +24,22 @@ impl Default for Config {
     }
 }
 
-/// What is kept of a text: its vector in full, and its tokens.
+/// What is kept of a text: its vector in full, its tokens, and how much of it the vector is of.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub embedding: Embedding,
     pub n_tokens: u32,
-    pub truncated: bool,
+    pub extent: Extent,
+}
+
+/// How much of a text its vector is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    Whole,
+    /// It was too long, and cut as was asked.
+    Cut,
+    /// The upstream has cut it, though nobody asked it to.
+    CutByUpstream,
 }
 
 /// Everything but the text that changes a vector, as a hash.
@@ -124,7 +134,7 @@ mod tests {
     use super::*;
 
     fn entry(value: f32) -> Entry {
-        Entry { embedding: Embedding::new(vec![value; 64]).unwrap(), n_tokens: 1, truncated: false }
+        Entry { embedding: Embedding::new(vec![value; 64]).unwrap(), n_tokens: 1, extent: Extent::Whole }
     }
 
     fn cache(max_bytes: u64) -> Cache {

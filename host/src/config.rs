@@ -115,13 +115,13 @@ impl Config {
         show::toml(self)
     }
 
-    /// Adds the embedded model where no model is configured, and to the limits
+    /// Adds the embedded model where nothing is configured that embeds, and to the limits
     /// of each plugin those of all.
     fn complete(&mut self) {
         for limits in self.plugin.iter_mut().flat_map(|plugin| &mut plugin.limits) {
             *limits = limits.over(&self.plugins.limits).into();
         }
-        if self.models.is_empty() {
+        if self.models.is_empty() && self.upstreams.is_empty() {
             crate::embed::add_embedded(&mut self.models, &mut self.upstreams);
         }
     }
@@ -323,6 +323,24 @@ mod tests {
             &models(r#"["a b"]"#, "[]"),
             &[
                 "8: an alias of model `m` is no name: the model name `a b` has ` ` in it: use letters, digits and any of `-_.:/@`: write another alias",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_model_may_be_one_that_is_found_at_an_upstream() {
+        let collection = "[[collection]]\nname = \"c\"\nmodel = \"n\"\n";
+        check(&format!("{OLLAMA}{collection}"), &[]);
+        let refused = "8: collection `c` names the model `n`, and there is no [[model]] of that name: there are: static-embed-en-256";
+        check(&format!("{OLLAMA}discover = false\n{collection}"), &[refused]);
+    }
+
+    #[test]
+    fn there_is_nothing_to_discover_in_the_binary() {
+        check(
+            "[[upstream]]\nname = \"a\"\nkind = \"embedded\"\ndiscover = true",
+            &[
+                "4: upstream `a` is in the binary: there is nothing to discover: take `discover` out, or set another `kind`",
             ],
         );
     }

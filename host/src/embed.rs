@@ -2,10 +2,13 @@
 //! every vector back in the place of its text.
 //!
 //! The embedded model is served under its own name beside the models of the
-//! configuration, unless one of them has taken the name; without any `[[model]]`
-//! table it is the only one.
+//! configuration, unless one of them has taken the name. Models that are found
+//! at upstreams come and go beside both.
 
 mod agreement;
+mod catalog;
+mod cuts;
+mod discovery;
 mod families;
 mod flights;
 mod fresh;
@@ -16,7 +19,7 @@ mod served;
 mod setup;
 mod spent;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cache::{CacheKey, Entry};
+use crate::cache::{CacheKey, Entry, Extent};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::plugin::{PluginError, Plugins};
 use crate::tokenizer::Tokenizer;
@@ -32,10 +35,12 @@ use crate::upstream::{TextFault, UpstreamError};
 
 pub use crate::batcher::Lane;
 
+use self::catalog::Catalog;
+use self::discovery::Discovery;
 use self::flights::Outcome;
 use self::fresh::{Fresh, Job};
 use self::served::{Engine, Served};
-pub(crate) use self::setup::add_embedded;
+pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
 
 /// A `[[model]]` table.
@@ -90,7 +95,7 @@ impl Prompts {
     }
 }
 
-/// The `[embed]` table: bounds of a request.
+/// The `[embed]` table: bounds of a request, and of the search for models.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -102,6 +107,14 @@ pub struct Config {
     /// The model of a request that names none; without it, such a request is refused.
     pub default_model: Option<String>,
     pub token_arrays: TokenArrays,
+    /// How often upstreams are asked which models they have.
+    #[serde(with = "humantime_serde")]
+    pub discover_every: Duration,
+    /// How long a request for a model that is not known may wait until upstreams were asked for it.
+    #[serde(with = "humantime_serde")]
+    pub discover_wait: Duration,
+    /// Models that are found at upstreams, at most; further ones are not served.
+    pub max_discovered: usize,
 }
 
 impl Default for Config {
@@ -111,6 +124,9 @@ impl Default for Config {
             timeout: Duration::from_secs(60),
             default_model: None,
             token_arrays: TokenArrays::Cl100k,
+            discover_every: Duration::from_secs(30),
+            discover_wait: Duration::from_secs(5),
+            max_discovered: 100,
         }
     }
 }
@@ -143,17 +159,19 @@ pub struct EmbedRequest {
 }
 
 /// One embedding for each text, in the order of the request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EmbedAnswer {
     pub embeddings: Vec<Embedding>,
     /// Of all texts together; the same from cache and upstream.
     pub n_tokens: u64,
     /// Texts answered from the cache.
     pub n_hits: usize,
-    /// Indexes of texts that were cut.
+    /// Indexes of texts that were cut, as was asked.
     pub truncated: Vec<usize>,
     /// What was waited for: nothing where all texts were in the cache.
     pub spent: Spent,
+    /// Indexes of texts that an upstream has cut, though it was not asked to.
+    pub cut_by_upstream: Vec<usize>,
 }
 
 /// Why a request has no answer. `Clone`, because one flight answers many.
@@ -197,6 +215,13 @@ pub struct Resolved {
     pub purpose: Option<Purpose>,
 }
 
+impl EmbedError {
+    /// Whether an upstream has lost a model that it was known to have.
+    fn is_missing_model(&self) -> bool {
+        matches!(self, Self::Upstream(error) if matches!(**error, UpstreamError::NoModel { .. }))
+    }
+}
+
 /// One model as it is served.
 pub struct Model {
     pub name: ModelName,
@@ -229,8 +254,8 @@ impl Model {
 pub struct Embedder {
     config: Config,
     bulk_above: usize,
-    models: BTreeMap<ModelName, Model>,
-    served: BTreeMap<ModelName, Arc<Served>>,
+    catalog: Arc<Catalog>,
+    discovery: Discovery,
     engine: Arc<Engine>,
     /// Upstreams that say whether anything can be asked: those of the
     /// configuration, else the embedded one.
@@ -240,8 +265,8 @@ pub struct Embedder {
 impl Embedder {
     /// Puts models, upstreams and plugins together; starts what works in the background.
     ///
-    /// Nothing is asked of an upstream before the first request. Metrics go to
-    /// the recorder that is installed by now.
+    /// Nothing is asked of an upstream before the first request, or
+    /// [`Embedder::discover`]. Metrics go to the recorder that is installed by now.
     ///
     /// # Errors
     /// Names the table and the key that does not fit, and what would.
@@ -253,7 +278,7 @@ impl Embedder {
         batcher: crate::batcher::Config,
         plugins: Arc<Plugins>,
     ) -> Result<Arc<Self>, SetupError> {
-        setup::embedder(config, models, upstreams, &cache, batcher, &plugins).map(Arc::new)
+        setup::embedder(config, models, upstreams, &cache, batcher, plugins).map(Arc::new)
     }
 
     /// Embeds the texts of `request`, all of them or none.
@@ -263,11 +288,16 @@ impl Embedder {
     /// # Errors
     /// Names the first text, in the order of the request, that has no embedding.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
-        let served = self.admit(&request)?;
+        let served = self.served(&request.model).await?;
+        self.admit(&served, &request)?;
         let started = Instant::now();
         let deadline = request.deadline;
-        match tokio::time::timeout_at(deadline, self.answer(served, request)).await {
-            Ok(answer) => answer,
+        match tokio::time::timeout_at(deadline, self.answer(&served, request)).await {
+            Ok(answer) => answer.inspect_err(|error| {
+                if error.is_missing_model() {
+                    self.discovery.doubt();
+                }
+            }),
             Err(_) => Err(EmbedError::Deadline(deadline.saturating_duration_since(started))),
         }
     }
@@ -283,12 +313,35 @@ impl Embedder {
         request.lane.unwrap_or(by_size)
     }
 
-    pub fn model(&self, name: &ModelName) -> Option<&Model> {
-        self.models.get(name)
+    /// The model of exactly this name, as far as is known at this moment.
+    pub fn model(&self, name: &ModelName) -> Option<Arc<Model>> {
+        self.catalog.get(name).map(|served| served.model.clone())
     }
 
-    pub fn models(&self) -> &BTreeMap<ModelName, Model> {
-        &self.models
+    /// All models that are known at this moment, by name.
+    pub fn models(&self) -> Vec<Arc<Model>> {
+        self.catalog.all().values().map(|served| served.model.clone()).collect()
+    }
+
+    /// Goes on looking for models at the upstreams that are asked for them, from
+    /// now until [`Embedder::shutdown`]. Returns at once.
+    pub fn discover(&self) {
+        self.discovery.start();
+    }
+
+    /// The model of this name, however it is written; see [`Embedder::find_by`].
+    pub async fn find(&self, name: &ModelName) -> Option<Arc<Model>> {
+        let found = self.find_by(|| self.resolve(name.as_str())).await?;
+        self.model(&found.name)
+    }
+
+    /// What `find` finds among the models that are known. Where that is nothing,
+    /// upstreams are asked for models they may have got meanwhile, and `find` is
+    /// called again whenever one has answered, for `discover_wait` at most.
+    ///
+    /// However many wait, an upstream is asked once in two seconds.
+    pub async fn find_by<T>(&self, find: impl Fn() -> Option<T>) -> Option<T> {
+        self.discovery.find_by(find).await
     }
 
     /// The model that a client means by `asked`: its name, one of its aliases, either
@@ -299,14 +352,18 @@ impl Embedder {
             ("", Some(default)) => default,
             _ => asked,
         };
-        let models = self.models.values().map(Model::named);
-        let (name, purpose) = names::resolve(asked, models)?;
+        // Most clients write the name as it is, which is what would be looked for first.
+        if let Some(name) = ModelName::new(asked).ok().filter(|name| self.catalog.get(name).is_some()) {
+            return Some(Resolved { name, purpose: None });
+        }
+        let models = self.models();
+        let (name, purpose) = names::resolve(asked, models.iter().map(|model| model.named()))?;
         Some(Resolved { name: ModelName::new(name).ok()?, purpose })
     }
 
     /// Every word that lists of models show; each leads to a model.
     pub fn listed(&self) -> Vec<String> {
-        names::listed(self.models.values().map(Model::named))
+        names::listed(self.models().iter().map(|model| model.named()))
     }
 
     /// Bounds of a request.
@@ -316,12 +373,12 @@ impl Embedder {
 
     /// What the model's first answer had; asks nobody.
     pub fn known_dimensions(&self, model: &ModelName) -> Option<usize> {
-        self.served.get(model)?.dimensions()
+        self.catalog.get(model)?.dimensions()
     }
 
     /// Asks an upstream once, then remembers.
     pub async fn dimensions(&self, model: &ModelName) -> Result<usize, EmbedError> {
-        let served = self.served(model)?;
+        let served = self.served(model).await?;
         if let Some(known) = served.dimensions() {
             return Ok(known);
         }
@@ -347,7 +404,7 @@ impl Embedder {
         purpose: Purpose,
         prepared: bool,
     ) -> Result<String, EmbedError> {
-        let served = self.served(model)?;
+        let served = self.served(model).await?;
         // Only texts that are cut differ by truncation, and those are no part of a collection.
         let way = Way { purpose, prepared, truncate: false };
         let space = served.space(&self.engine, way).await.map_err(upstream_error)?;
@@ -357,7 +414,7 @@ impl Embedder {
     /// Asks in the background which model its upstreams have, unless that is known:
     /// for callers of [`Embedder::space`] that do not wait for the slowest of them.
     pub fn find_out(&self, model: &ModelName) {
-        if let Some(served) = self.served.get(model) {
+        if let Some(served) = self.catalog.get(model) {
             served.find_out(&self.engine);
         }
     }
@@ -380,16 +437,17 @@ impl Embedder {
 
     /// Takes no more requests, lets those under way end, stops the rest at `deadline`.
     pub async fn shutdown(&self, deadline: Instant) {
+        self.discovery.shutdown().await;
         self.engine.shutdown(deadline).await;
     }
 
-    fn served(&self, model: &ModelName) -> Result<&Arc<Served>, EmbedError> {
-        self.served.get(model).ok_or_else(|| EmbedError::UnknownModel(model.clone()))
+    async fn served(&self, model: &ModelName) -> Result<Arc<Served>, EmbedError> {
+        let found = self.find_by(|| self.catalog.get(model)).await;
+        found.ok_or_else(|| EmbedError::UnknownModel(model.clone()))
     }
 
     /// What can be refused before anything is spent on it.
-    fn admit(&self, request: &EmbedRequest) -> Result<&Arc<Served>, EmbedError> {
-        let served = self.served(&request.model)?;
+    fn admit(&self, served: &Served, request: &EmbedRequest) -> Result<(), EmbedError> {
         let (got, max) = (request.texts.len(), self.config.max_texts);
         if got == 0 {
             return Err(EmbedError::NoTexts);
@@ -406,7 +464,7 @@ impl Embedder {
         if self.engine.is_closing() {
             return Err(EmbedError::Overloaded { retry_after: Duration::from_secs(1) });
         }
-        Ok(served)
+        Ok(())
     }
 
     async fn answer(&self, served: &Arc<Served>, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
@@ -471,7 +529,7 @@ impl Embedder {
         for (place, found) in waits.into_iter().enumerate() {
             let (entry, spent) = found.outcome().await.map_err(|failure| {
                 let index = places.iter().position(|at| *at == place).unwrap_or(place);
-                failure.of_text(index, &served.name)
+                failure.of_text(index, &served.model.name)
             })?;
             entries.push(entry);
             longest = longest.longer(spent);
@@ -527,11 +585,16 @@ fn assemble(
             })
             .collect::<Result<Vec<_>, _>>()?,
     };
+    let of_extent = |extent| {
+        let is_so = |index: &usize| entries[places[*index]].extent == extent;
+        (0..places.len()).filter(is_so).collect()
+    };
     Ok(EmbedAnswer {
         embeddings: places.iter().map(|place| embeddings[*place].clone()).collect(),
         n_tokens: places.iter().map(|place| u64::from(entries[*place].n_tokens)).sum(),
         n_hits,
-        truncated: (0..places.len()).filter(|index| entries[places[*index]].truncated).collect(),
+        truncated: of_extent(Extent::Cut),
+        cut_by_upstream: of_extent(Extent::CutByUpstream),
         spent: Spent::default(),
     })
 }

@@ -33,6 +33,9 @@ pub struct Config {
     /// Calls under way at once, at most.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
+    /// Whether to look for its embedding models; left out, where no `[[model]]` names it.
+    #[serde(default)]
+    pub discover: Option<bool>,
     /// How long one call may take.
     #[serde(default = "default_timeout", with = "humantime_serde")]
     pub timeout: Duration,
@@ -67,6 +70,16 @@ pub struct Call {
     pub dimensions: Arc<KnownDimensions>,
 }
 
+/// What one upstream call brought.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// One for each text, in order: a text that alone cannot be embedded is an
+    /// answer, not a fault.
+    pub texts: Vec<Result<Embedding, TextFault>>,
+    /// Tokens that the upstream has embedded, of all texts together, where it says so.
+    pub n_tokens: Option<u64>,
+}
+
 /// What makes two upstreams' vectors of a model comparable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -77,15 +90,29 @@ pub struct Identity {
     pub is_read: bool,
 }
 
+/// A model that an upstream says it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    pub name: String,
+    /// Another one means another model of the same name; nothing where the protocol has none.
+    pub digest: Option<String>,
+    /// Whether it embeds; nothing where the upstream does not say.
+    pub embeds: Option<bool>,
+    /// Tokens that it was made for, where the upstream says so.
+    pub context: Option<u32>,
+}
+
 /// Embeds texts somewhere. Implemented once for each protocol.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Embeds `call.texts`, answering in the same order, one result for each:
-    /// a text that alone cannot be embedded is an answer, not a fault.
-    async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError>;
+    /// Embeds `call.texts`.
+    async fn embed(&self, call: Call) -> Result<Answers, UpstreamError>;
 
     /// Asks what `model` is there.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError>;
+
+    /// Asks which models are there, those that do not embed among them.
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError>;
 
     /// Asks whether the upstream answers at all, within a few seconds.
     async fn reach(&self) -> Result<(), UpstreamError>;

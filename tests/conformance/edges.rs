@@ -1,5 +1,6 @@
 //! What the cases do not say: limits, health, metrics, pages from elsewhere.
 
+use embergate_test_support::ollama::OllamaSim;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -168,6 +169,30 @@ async fn a_connection_that_says_nothing_or_never_ends_its_head_is_closed() {
     for begun in ["", "P", "POST /api/embed HTTP/1.1\r\nhost: local"] {
         let answer = raw(&gateway, begun).await;
         assert!(!answer.contains("200"), "{answer}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upstream_cuts_unasked_is_refused_or_told() {
+    let sim = OllamaSim::start(&[("m", 8)]).await;
+    sim.cut_at(128);
+    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/model/tokenizer.json");
+    let gateway = Gateway::start(&format!(
+        "[[upstream]]\nname = \"up\"\nkind = \"ollama\"\nurl = \"{}\"\n[[model]]\nname = \"m\"\nupstreams = [\"up\"]\ntokenizer = {tokenizer:?}\nmax_tokens = 8192\n",
+        sim.url()
+    ))
+    .await;
+    let body = serde_json::json!({ "model": "m", "input": ["short", "long ".repeat(300)] }).to_string();
+    let refused = gateway.post("/v1/embeddings", &body).await;
+    assert_eq!(
+        (refused.status, refused.json["error"]["code"].as_str()),
+        (400, Some("context_length_exceeded"))
+    );
+    for _ in 0..2 {
+        let told = gateway.post("/api/embed", &body).await;
+        assert_eq!(told.status, 200, "{}", told.text);
+        assert_eq!(told.header("x-embergate-notice"), Some("texts truncated by the upstream, unasked: 1"),);
     }
     gateway.stop().await;
 }

@@ -3,6 +3,7 @@
 
 mod abuse;
 mod bench;
+mod cut;
 mod index;
 mod index_parts;
 mod mixture;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::drain::Drain;
-use super::{Backend, Config, Failed, Lane, Replied, Text, Verdict};
+use super::{Backend, Config, Failed, Lane, Meters, Replied, Text, Verdict};
 
 /// One text that waits.
 pub(super) struct Entry<B: Backend> {
@@ -77,6 +77,10 @@ impl<B: Backend> Unit<B> {
         self.entries.iter().map(|entry| entry.text.text.clone()).collect()
     }
 
+    pub(super) fn n_tokens(&self) -> Vec<u32> {
+        self.entries.iter().map(|entry| entry.text.n_tokens).collect()
+    }
+
     /// Of the requests that its texts are from, each once, where anybody watches them.
     pub(super) fn spans(&self) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
@@ -133,6 +137,8 @@ impl<B: Backend> Unit<B> {
 pub(super) struct Next<B: Backend> {
     pub(super) upstream: usize,
     pub(super) queue: usize,
+    pub(super) template: Arc<B::Template>,
+    pub(super) meters: Arc<Meters>,
     pub(super) unit: Unit<B>,
 }
 
@@ -142,6 +148,10 @@ struct Upstream {
 }
 
 struct Queue<B: Backend> {
+    template: Arc<B::Template>,
+    meters: Arc<Meters>,
+    /// Nobody has its lease: the next queue that opens takes its place.
+    is_closed: bool,
     /// Upstreams that may take from it.
     members: Vec<usize>,
     interactive: VecDeque<Entry<B>>,
@@ -163,15 +173,40 @@ pub(super) struct State<B: Backend> {
 }
 
 impl<B: Backend> State<B> {
-    pub(super) fn new(config: &Config, slots: Vec<usize>, n_queues: usize) -> Self {
+    pub(super) fn new(config: &Config, slots: Vec<usize>) -> Self {
         Self {
             max_texts: config.max_texts,
             max_tokens: config.max_tokens,
             max_overtaken: config.max_overtaken,
             upstreams: slots.into_iter().map(|slots| Upstream { slots, free: slots }).collect(),
-            queues: (0..n_queues).map(|_| Queue::new()).collect(),
+            queues: Vec::new(),
             drain: Drain::new(),
         }
+    }
+
+    /// Returns the index of a new queue: that of one that was closed, if there is any.
+    pub(super) fn open(&mut self, meters: Meters, template: B::Template) -> usize {
+        let queue = Queue::new(meters, template);
+        match self.queues.iter().position(|queue| queue.is_closed) {
+            Some(index) => {
+                self.queues[index] = queue;
+                index
+            }
+            None => {
+                self.queues.push(queue);
+                self.queues.len() - 1
+            }
+        }
+    }
+
+    /// Lets go of a queue and all that waits in it. What is under way from it
+    /// ends as it may: who asked has left.
+    pub(super) fn close(&mut self, queue: usize) {
+        let queue = &mut self.queues[queue];
+        queue.members.clear();
+        queue.clear();
+        queue.meters.queued.set(0.0);
+        queue.is_closed = true;
     }
 
     pub(super) fn admit(&mut self, queue: usize, upstream: usize) {
@@ -185,9 +220,11 @@ impl<B: Backend> State<B> {
         self.queues[queue].lane(lane).extend(entries);
     }
 
-    pub(super) fn n_queued(&self, queue: usize) -> usize {
-        let queue = &self.queues[queue];
-        queue.interactive.len() + queue.bulk.len() + queue.retries.iter().map(Unit::len).sum::<usize>()
+    /// Tells the metrics what waits.
+    pub(super) fn report(&self) {
+        for queue in self.queues.iter().filter(|queue| !queue.is_closed) {
+            queue.meters.queued.set(queue.n_queued() as f64);
+        }
     }
 
     pub(super) fn release(&mut self, upstream: usize) {
@@ -197,9 +234,7 @@ impl<B: Backend> State<B> {
     /// Lets go of all that waits; its replies close.
     pub(super) fn clear(&mut self) {
         for queue in &mut self.queues {
-            queue.interactive.clear();
-            queue.bulk.clear();
-            queue.retries.clear();
+            queue.clear();
         }
     }
 
@@ -211,7 +246,9 @@ impl<B: Backend> State<B> {
         for upstream in idle {
             if let Some((queue, unit)) = self.take(upstream) {
                 self.upstreams[upstream].free -= 1;
-                return Some(Next { upstream, queue, unit });
+                let Queue { template, meters, .. } = &self.queues[queue];
+                let (template, meters) = (Arc::clone(template), Arc::clone(meters));
+                return Some(Next { upstream, queue, template, meters, unit });
             }
         }
         None
@@ -305,6 +342,9 @@ impl<B: Backend> State<B> {
         error: &B::Error,
         verdict: Verdict,
     ) -> bool {
+        if self.queues[queue].is_closed {
+            return false;
+        }
         unit.faults += usize::from(verdict != Verdict::Elsewhere);
         if !unit.tried.contains(&upstream) {
             unit.tried.push(upstream);
@@ -334,14 +374,27 @@ impl<B: Backend> State<B> {
 }
 
 impl<B: Backend> Queue<B> {
-    fn new() -> Self {
+    fn new(meters: Meters, template: B::Template) -> Self {
         Self {
+            template: Arc::new(template),
+            meters: Arc::new(meters),
+            is_closed: false,
             members: Vec::new(),
             interactive: VecDeque::new(),
             bulk: VecDeque::new(),
             retries: VecDeque::new(),
             overtaken: 0,
         }
+    }
+
+    fn n_queued(&self) -> usize {
+        self.interactive.len() + self.bulk.len() + self.retries.iter().map(Unit::len).sum::<usize>()
+    }
+
+    fn clear(&mut self) {
+        self.interactive.clear();
+        self.bulk.clear();
+        self.retries.clear();
     }
 
     fn lane(&mut self, lane: Lane) -> &mut VecDeque<Entry<B>> {

@@ -43,8 +43,9 @@ impl Fake {
 impl Backend for Fake {
     type Answer = Answer;
     type Error = &'static str;
+    type Template = ();
 
-    async fn send(&self, batch: Batch) -> Result<Vec<Answer>, (&'static str, Verdict)> {
+    async fn send(&self, batch: Batch<()>) -> Result<Vec<Answer>, (&'static str, Verdict)> {
         let texts: Vec<String> = batch.texts.iter().map(|text| text.to_string()).collect();
         self.log.lock().unwrap().push((batch.upstream, texts.clone()));
         self.gate.acquire().await.unwrap().forget();
@@ -62,6 +63,7 @@ impl Backend for Fake {
 }
 
 struct Bench {
+    queue: Lease<Fake>,
     batcher: Batcher<Fake>,
     gate: Arc<Semaphore>,
     log: Log,
@@ -74,17 +76,18 @@ impl Bench {
             slots.iter().map(|max_in_flight| Upstream { max_in_flight: *max_in_flight }).collect();
         let queue = Queue { model: "m".into(), way: "whole" };
         let (gate, log) = (fake.gate.clone(), fake.log.clone());
-        let batcher = Batcher::new(config, &upstreams, &[queue], fake);
+        let batcher = Batcher::new(config, &upstreams, fake);
+        let queue = batcher.open(&queue, ());
         for upstream in 0..slots.len() {
-            batcher.admit(0, upstream);
+            batcher.admit(queue.index(), upstream);
         }
-        Self { batcher, gate, log }
+        Self { queue, batcher, gate, log }
     }
 
     fn submit(&self, lane: Lane, texts: &[String]) -> Vec<Reply<Fake>> {
         let places = self.batcher.reserve(texts.len()).unwrap();
         let texts = texts.iter().map(|text| Text { text: text.as_str().into(), n_tokens: 1 }).collect();
-        self.batcher.submit(0, lane, texts, places)
+        self.batcher.submit(self.queue.index(), lane, texts, places)
     }
 
     /// Lets `n_calls` end, and everything that follows from it happen.
@@ -297,4 +300,42 @@ async fn shutdown_lets_what_is_queued_end_and_stops_the_rest() {
     }
     let late = bench.submit(Lane::Bulk, &texts(0..1));
     assert!(late.into_iter().next().unwrap().now_or_never().unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_opens_takes_the_place_of_one_that_was_closed_and_none_of_its_upstreams() {
+    let bench = Bench::new(Config::default(), &[1], Fake::open());
+    let open = |model: &str| bench.batcher.open(&Queue { model: model.into(), way: "whole" }, ());
+    let submit = |queue: &Lease<Fake>| {
+        let text = Text { text: "t".into(), n_tokens: 1 };
+        bench.batcher.submit(queue.index(), Lane::Interactive, vec![text], bench.batcher.reserve(1).unwrap())
+    };
+    let first = open("first");
+    bench.batcher.admit(first.index(), 0);
+    all(submit(&first)).await;
+    let index = first.index();
+    drop(first);
+    let second = open("second");
+    assert_eq!(second.index(), index);
+    let waiting = submit(&second);
+    settle().await;
+    assert_eq!(bench.sizes(), [1], "an upstream took what it was not admitted to");
+    bench.batcher.admit(second.index(), 0);
+    all(waiting).await;
+    assert_eq!(bench.sizes(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_a_queue_that_closes_is_let_go() {
+    let bench = Bench::new(Config { max_queued: 1, ..Config::default() }, &[1], Fake::open());
+    let queue = bench.batcher.open(&Queue { model: "m".into(), way: "cut" }, ());
+    let text = Text { text: "t".into(), n_tokens: 1 };
+    let places = bench.batcher.reserve(1).unwrap();
+    let replies = bench.batcher.submit(queue.index(), Lane::Bulk, vec![text], places);
+    assert!(bench.batcher.reserve(1).is_err());
+    drop(queue);
+    for reply in replies {
+        assert!(reply.now_or_never().unwrap().is_err());
+    }
+    assert!(bench.batcher.reserve(1).is_ok());
 }

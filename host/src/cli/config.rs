@@ -42,6 +42,12 @@ async fn check(context: &Context) -> anyhow::Result<()> {
         false => names.join(", "),
     };
     let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    let searched: Vec<&str> = config
+        .upstreams
+        .iter()
+        .filter(|upstream| crate::embed::discovers(upstream, &config.models))
+        .map(|upstream| upstream.name.as_str())
+        .collect();
     let models: Vec<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
     let plugins = app.plugins.list();
     let plugins: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
@@ -49,7 +55,7 @@ async fn check(context: &Context) -> anyhow::Result<()> {
         config.collections.iter().map(|collection| collection.name.as_str()).collect();
     if context.output.json {
         context.output.json(&json!({
-            "file": file, "upstreams": upstreams, "models": models,
+            "file": file, "upstreams": upstreams, "models": models, "discover": searched,
             "plugins": plugins, "collections": collections,
         }))?;
     } else {
@@ -57,6 +63,9 @@ async fn check(context: &Context) -> anyhow::Result<()> {
         output.line(&format!("{}: fine", file.as_deref().unwrap_or("the defaults (there is no file)")))?;
         output.line(&format!("  upstreams    {}", names(upstreams)))?;
         output.line(&format!("  models       {}", names(models)))?;
+        if !searched.is_empty() {
+            output.line(&format!("  discover     models of {}", names(searched)))?;
+        }
         output.line(&format!("  plugins      {}", names(plugins)))?;
         output.line(&format!("  collections  {}", names(collections)))?;
     }

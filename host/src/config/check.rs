@@ -65,6 +65,8 @@ impl Faults {
             ("admin.max_connections", config.admin.max_connections as u64),
             ("embed.max_texts", embed.max_texts as u64),
             ("embed.timeout", embed.timeout.as_nanos() as u64),
+            ("embed.discover_every", embed.discover_every.as_nanos() as u64),
+            ("embed.max_discovered", embed.max_discovered as u64),
             ("batcher.max_texts", batcher.max_texts as u64),
             ("batcher.max_tokens", batcher.max_tokens.into()),
             ("batcher.max_queued", batcher.max_queued as u64),
@@ -234,6 +236,14 @@ impl Faults {
                         "take `url` and `api_key_file` out, or set another `kind`",
                     );
                 }
+                if upstream.discover == Some(true) {
+                    let message = format!("upstream `{name}` is in the binary: there is nothing to discover");
+                    self.add(
+                        format!("{path}.discover"),
+                        message,
+                        "take `discover` out, or set another `kind`",
+                    );
+                }
                 return;
             }
         };
@@ -339,9 +349,10 @@ impl Faults {
         let mut models: BTreeSet<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
         // It is served beside those of the configuration.
         models.insert(super::EMBEDDED_MODEL);
+        let may_be_found = config.upstreams.iter().any(|upstream| embed::discovers(upstream, &config.models));
         for (at, collection) in config.collections.iter().enumerate() {
             let name = &collection.name;
-            if !models.contains(collection.model.as_str()) {
+            if !models.contains(collection.model.as_str()) && !may_be_found {
                 let message = format!(
                     "collection `{name}` names the model `{}`, and there is no [[model]] of that name",
                     collection.model

@@ -29,6 +29,8 @@ pub(super) struct Agreement {
     /// The model's name at the upstreams.
     model: Arc<str>,
     members: Vec<Member>,
+    /// What was agreed on when the upstreams were others.
+    before: Option<String>,
     identity: OnceLock<String>,
     /// Held while upstreams are asked, so that they are asked once.
     standby: Mutex<Standby>,
@@ -41,14 +43,21 @@ struct Standby {
 }
 
 impl Agreement {
-    pub(super) fn new(model: Arc<str>, members: Vec<Member>) -> Self {
+    /// `before` decides where votes are equal: what was agreed on when the
+    /// upstreams were others.
+    pub(super) fn new(model: Arc<str>, members: Vec<Member>, before: Option<String>) -> Self {
         let standby = Standby { members: (0..members.len()).collect(), asked: None };
-        Self { model, members, identity: OnceLock::new(), standby: Mutex::new(standby) }
+        Self { model, members, before, identity: OnceLock::new(), standby: Mutex::new(standby) }
     }
 
     /// What was agreed on, if anybody was asked yet.
     pub(super) fn known(&self) -> Option<&str> {
         self.identity.get().map(String::as_str)
+    }
+
+    /// What was agreed on last, now or before.
+    pub(super) fn last(&self) -> Option<&str> {
+        self.known().or(self.before.as_deref())
     }
 
     /// Returns what the model is, asking when nobody has; `admit` is called with
@@ -65,7 +74,7 @@ impl Agreement {
             return Ok(identity);
         }
         let answers = self.ask(&standby.members).await;
-        let Some(identity) = elect(&answers) else {
+        let Some(identity) = elect(&answers, self.before.as_deref()) else {
             return Err(first_error(answers, &self.model));
         };
         standby.members = self.sort(answers, &identity, admit);
@@ -143,18 +152,23 @@ fn is_due(standby: &Standby) -> bool {
     !standby.members.is_empty() && standby.asked.is_none_or(|asked| ASK_AGAIN <= asked.elapsed())
 }
 
-/// What most say that they read, the first of them in doubt; what the first says
-/// where nobody can read it.
-fn elect(answers: &[(usize, Result<Identity, UpstreamError>)]) -> Option<String> {
+/// What most say that they read. In doubt it is what was agreed `before`, else what
+/// the first of them says; so too where nobody can read it.
+fn elect(answers: &[(usize, Result<Identity, UpstreamError>)], before: Option<&str>) -> Option<String> {
     let said = || answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for identity in said().filter(|identity| identity.is_read) {
         *votes.entry(&identity.text).or_default() += 1;
     }
     let most = votes.values().max().copied().unwrap_or(0);
+    let may_win = |identity: &&Identity| match most {
+        0 => true,
+        most => identity.is_read && votes.get(identity.text.as_str()) == Some(&most),
+    };
     said()
-        .find(|identity| identity.is_read && votes.get(identity.text.as_str()) == Some(&most))
-        .or_else(|| said().next())
+        .filter(may_win)
+        .find(|identity| Some(identity.text.as_str()) == before)
+        .or_else(|| said().find(may_win))
         .map(|identity| identity.text.clone())
 }
 
@@ -181,8 +195,22 @@ mod tests {
 
     #[track_caller]
     fn check(answers: Vec<Result<Identity, UpstreamError>>, want: Option<&str>) {
+        check_after(None, answers, want);
+    }
+
+    #[track_caller]
+    fn check_after(before: Option<&str>, answers: Vec<Result<Identity, UpstreamError>>, want: Option<&str>) {
         let answers: Vec<_> = answers.into_iter().enumerate().collect();
-        assert_eq!(elect(&answers).as_deref(), want);
+        assert_eq!(elect(&answers, before).as_deref(), want);
+    }
+
+    #[test]
+    fn what_was_agreed_before_decides_where_votes_are_equal() {
+        check_after(Some("a"), vec![read("b"), read("a")], Some("a"));
+        check_after(Some("a"), vec![read("b"), read("b"), read("a")], Some("b"));
+        check_after(Some("gone"), vec![read("b"), read("a")], Some("b"));
+        check_after(Some("y"), vec![said("x"), said("y")], Some("y"));
+        check_after(Some("x"), vec![said("x"), read("a")], Some("a"));
     }
 
     #[test]

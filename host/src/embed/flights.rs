@@ -114,7 +114,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::cache::Space;
+    use crate::cache::{Extent, Space};
     use crate::model::Embedding;
 
     fn key() -> CacheKey {
@@ -122,7 +122,8 @@ mod tests {
     }
 
     fn entry() -> (Entry, Spent) {
-        let entry = Entry { embedding: Embedding::new(vec![1.0]).unwrap(), n_tokens: 7, truncated: false };
+        let entry =
+            Entry { embedding: Embedding::new(vec![1.0]).unwrap(), n_tokens: 7, extent: Extent::Whole };
         (entry, Spent { upstream: Duration::from_secs(5), ..Spent::default() })
     }
 

@@ -7,14 +7,13 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::batcher::{Failed, Lane, Places, Replied, Reply, Text};
-use crate::cache::Entry;
+use crate::cache::{Entry, Extent};
 use crate::document::{Document, SourceMap};
-use crate::model::Embedding;
 use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed};
 use crate::upstream::{TextFault, UpstreamError};
 
 use super::flights::{Lead, Outcome};
-use super::send::Senders;
+use super::send::{Embedded, Senders};
 use super::served::{Engine, Served};
 use super::{Failure, Spent, Way};
 
@@ -87,7 +86,10 @@ async fn fly_until_landed(
     // With a tokenizer that knows what is too long, the upstream has nothing to cut.
     let cut_upstream = job.way.truncate && limit(served).is_none();
     let replies = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
-    let landings = flying.into_iter().zip(replies).map(|(flying, reply)| land(engine, flying, reply));
+    let landings = flying.into_iter().zip(replies).map(|(flying, reply)| {
+        let cutting = Cutting { allowed: job.way.truncate, asked: cut_upstream };
+        land(engine, flying, reply, cutting)
+    });
     join_all(landings).await;
     engine.cache.report();
 }
@@ -96,20 +98,50 @@ async fn fly_until_landed(
 struct Flying {
     lead: Lead,
     n_tokens: u32,
+    /// It was cut here.
     truncated: bool,
     /// The time that preprocessors took.
     plugin: Duration,
 }
 
+/// What the upstream may do with a text that is too long.
+#[derive(Clone, Copy)]
+struct Cutting {
+    /// Whoever asked takes a vector of a part.
+    allowed: bool,
+    /// The upstream was asked to cut what is too long.
+    asked: bool,
+}
+
+impl Cutting {
+    /// What the cache keeps of a text that the upstream has embedded.
+    fn entry(
+        self,
+        n_tokens: u32,
+        truncated: bool,
+        Embedded { embedding, cut_at }: Embedded,
+    ) -> Result<Entry, Failure> {
+        let extent = match cut_at {
+            None if truncated => Extent::Cut,
+            None => Extent::Whole,
+            Some(max) if !self.allowed => return Err(Failure::TooLong { got: n_tokens, max }),
+            Some(_) if self.asked => Extent::Cut,
+            Some(_) => Extent::CutByUpstream,
+        };
+        Ok(Entry { embedding, n_tokens, extent })
+    }
+}
+
 /// Waits for one text's reply, for as long as anyone waits for it.
-async fn land(engine: &Engine, flying: Flying, reply: Reply<Senders>) {
+async fn land(engine: &Engine, flying: Flying, reply: Reply<Senders>, cutting: Cutting) {
     let Flying { lead, n_tokens, truncated, plugin } = flying;
     let reply = tokio::select! {
         reply = reply => reply,
         () = lead.abandoned() => return,
     };
     let outcome: Outcome = match reply {
-        Ok(Replied { outcome, queued, called }) => entry(outcome, n_tokens, truncated)
+        Ok(Replied { outcome, queued, called }) => embedded(outcome)
+            .and_then(|embedded| cutting.entry(n_tokens, truncated, embedded))
             .map(|entry| (entry, Spent { plugin, queue: queued, upstream: called })),
         Err(_) => Err(Failure::lost()),
     };
@@ -119,13 +151,12 @@ async fn land(engine: &Engine, flying: Flying, reply: Reply<Senders>) {
     lead.land(outcome);
 }
 
-fn entry(
-    outcome: Result<Result<Embedding, TextFault>, Failed<Arc<UpstreamError>>>,
-    n_tokens: u32,
-    truncated: bool,
-) -> Result<Entry, Failure> {
+/// What the batcher's reply means to whoever waits.
+fn embedded(
+    outcome: Result<Result<Embedded, TextFault>, Failed<Arc<UpstreamError>>>,
+) -> Result<Embedded, Failure> {
     match outcome {
-        Ok(Ok(embedding)) => Ok(Entry { embedding, n_tokens, truncated }),
+        Ok(Ok(embedded)) => Ok(embedded),
         Ok(Err(fault)) => Err(Failure::Text(fault)),
         Err(failed) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
         Err(failed) => Err(Failure::Upstream(failed.error)),
@@ -172,10 +203,10 @@ async fn prepare(
 
 async fn preprocess(served: &Served, plugin: &Plugin, way: Way, texts: &mut [Result<String, Failure>]) {
     let call = plugin::Call {
-        model: served.name.clone(),
+        model: served.model.name.clone(),
         purpose: way.purpose,
         max_tokens: text_limit(served, way).unwrap_or(u32::MAX),
-        tokenizer: served.tokenizer.clone(),
+        tokenizer: served.model.tokenizer.clone(),
         language: None,
         embedder: None,
     };
@@ -228,21 +259,21 @@ fn edited(
 
 /// Tokens of prompt and text, at most; nothing where that cannot be told here.
 fn limit(served: &Served) -> Option<u32> {
-    let max_tokens = served.max_tokens.filter(|_| served.tokenizer.is_exact())?;
-    Some(max_tokens.saturating_sub(served.tokenizer.n_special()))
+    let max_tokens = served.model.max_tokens.filter(|_| served.model.tokenizer.is_exact())?;
+    Some(max_tokens.saturating_sub(served.model.tokenizer.n_special()))
 }
 
 /// Tokens of a text, at most: what the prompt leaves.
 fn text_limit(served: &Served, way: Way) -> Option<u32> {
-    let prompt = served.tokenizer.count(served.prompt(way.purpose));
-    let special = served.tokenizer.n_special();
-    served.max_tokens.map(|max_tokens| max_tokens.saturating_sub(special + prompt))
+    let prompt = served.model.tokenizer.count(served.prompt(way.purpose));
+    let special = served.model.tokenizer.n_special();
+    served.model.max_tokens.map(|max_tokens| max_tokens.saturating_sub(special + prompt))
 }
 
 /// Puts the prompt before `text`, and cuts or refuses what is too long.
 fn prompted(served: &Served, way: Way, text: String) -> Result<Prompted, Failure> {
     let prompt = served.prompt(way.purpose);
-    let tokenizer = &served.tokenizer;
+    let tokenizer = &served.model.tokenizer;
     let whole = if prompt.is_empty() { text } else { format!("{prompt}{text}") };
     let special = tokenizer.n_special();
     let n_tokens = tokenizer.count(&whole).saturating_add(special);

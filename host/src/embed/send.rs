@@ -1,20 +1,25 @@
 //! From the batcher's batches to the upstreams' calls, and what their errors mean to it.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::batcher::{Backend, Batch, Verdict};
-use crate::model::Embedding;
-use crate::upstream::{self, Call, KnownDimensions, Place, TextFault, UpstreamError};
+use crate::model::{Embedding, ModelName};
+use crate::tokenizer::Tokenizer;
+use crate::upstream::{self, Answers, Call, KnownDimensions, Place, TextFault, UpstreamError};
 
-/// All upstreams, and what each queue asks of them.
+use super::cuts::{self, Candidate, Counts, Cuts};
+
+/// How often the log tells that an upstream cuts the texts of one model, at most.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// All upstreams.
 pub(super) struct Senders {
     pub(super) upstreams: Vec<Sender>,
-    pub(super) queues: Vec<Template>,
 }
 
 /// One upstream with the handles of its metrics.
@@ -28,12 +33,56 @@ pub(super) struct Sender {
 }
 
 /// What calls for one model and one truncation have in common.
-#[derive(Clone)]
 pub(super) struct Template {
     pub(super) model: Arc<str>,
     pub(super) truncate: bool,
     pub(super) max_tokens: Option<u32>,
     pub(super) dimensions: Arc<KnownDimensions>,
+    pub(super) tokenizer: Arc<Tokenizer>,
+    pub(super) unasked: Arc<Unasked>,
+}
+
+/// What upstreams have cut of one model's texts without being asked to, and where it seems so.
+pub(super) struct Unasked {
+    model: ModelName,
+    texts: Counter,
+    told: Mutex<Option<Instant>>,
+    candidate: Mutex<Candidate>,
+}
+
+impl Unasked {
+    pub(super) fn new(model: &ModelName) -> Self {
+        let texts =
+            metrics::counter!("embergate_upstream_truncated_texts_total", "model" => model.to_string());
+        Self { model: model.clone(), texts, told: Mutex::default(), candidate: Mutex::default() }
+    }
+
+    fn confirms(&self, cuts: Cuts, counts: Counts) -> bool {
+        self.candidate.lock().unwrap_or_else(PoisonError::into_inner).confirms(cuts, counts)
+    }
+
+    fn tell(&self, upstream: &str, n_texts: usize, limit: u32) {
+        self.texts.increment(n_texts as u64);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < TELL_AGAIN) {
+            return;
+        }
+        *told = Some(Instant::now());
+        tracing::warn!(
+            upstream,
+            model = %self.model,
+            n_texts,
+            limit,
+            "the upstream has cut texts without being asked to: set `max_tokens` of the [[model]] table to this limit, or let the server take more (`num_batch` and `num_ctx` at Ollama)"
+        );
+    }
+}
+
+/// What an upstream made of one text.
+pub(super) struct Embedded {
+    pub(super) embedding: Embedding,
+    /// Tokens to which the upstream has cut it, where that is known.
+    pub(super) cut_at: Option<u32>,
 }
 
 impl Sender {
@@ -79,26 +128,28 @@ impl Sender {
 }
 
 impl Backend for Senders {
-    type Answer = Result<Embedding, TextFault>;
+    type Answer = Result<Embedded, TextFault>;
     type Error = Arc<UpstreamError>;
+    type Template = Template;
 
-    async fn send(&self, batch: Batch) -> Result<Vec<Self::Answer>, (Self::Error, Verdict)> {
+    async fn send(&self, batch: Batch<Template>) -> Result<Vec<Self::Answer>, (Self::Error, Verdict)> {
         let upstream = &self.upstreams[batch.upstream];
-        let template = self.queues[batch.queue].clone();
+        let template = &batch.template;
         let n_texts = batch.texts.len();
         let call = Call {
-            model: template.model,
+            model: template.model.clone(),
             texts: batch.texts,
             truncate: template.truncate,
             max_tokens: template.max_tokens,
-            dimensions: template.dimensions,
+            dimensions: template.dimensions.clone(),
         };
         let span = upstream.span(&call.model, n_texts, &batch.spans);
         let started = Instant::now();
         let answers = upstream.backend.embed(call).instrument(span.clone()).await;
         upstream.seconds.record(started.elapsed().as_secs_f64());
-        if let Some(Ok(embedding)) = answers.iter().flatten().next() {
-            span.record("gen_ai.embeddings.dimension.count", embedding.dimensions());
+        let answers = answers.map(|answers| embedded(upstream, template, &batch.n_tokens, answers));
+        if let Some(Ok(first)) = answers.iter().flatten().next() {
+            span.record("gen_ai.embeddings.dimension.count", first.embedding.dimensions());
         }
         answers.map_err(|error| {
             upstream.count(&error);
@@ -115,6 +166,33 @@ impl Backend for Senders {
             (Arc::new(error), verdict)
         })
     }
+}
+
+/// Puts to each text whether it was cut.
+fn embedded(
+    upstream: &Sender,
+    template: &Template,
+    n_tokens: &[u32],
+    answers: Answers,
+) -> Vec<Result<Embedded, TextFault>> {
+    // A call of which a text failed does not say which ones it counted.
+    let reported = answers.n_tokens.filter(|_| answers.texts.iter().all(Result::is_ok));
+    let counts = Counts {
+        n_tokens,
+        is_exact: template.tokenizer.is_exact(),
+        n_special: template.tokenizer.n_special(),
+        max_tokens: template.max_tokens,
+    };
+    let cuts = reported
+        .and_then(|reported| cuts::find(counts, reported))
+        .filter(|cuts| template.unasked.confirms(*cuts, counts));
+    if let Some(cuts) = cuts.filter(|_| !template.truncate) {
+        let n_texts = n_tokens.iter().filter(|n_tokens| cuts.has_cut(**n_tokens)).count();
+        template.unasked.tell(&upstream.name, n_texts, cuts.limit);
+    }
+    let cut_at = |n_tokens: u32| cuts.filter(|cuts: &Cuts| cuts.has_cut(n_tokens)).map(|cuts| cuts.limit);
+    let texts = answers.texts.into_iter().zip(n_tokens);
+    texts.map(|(text, n_tokens)| Ok(Embedded { embedding: text?, cut_at: cut_at(*n_tokens) })).collect()
 }
 
 fn verdict(error: &UpstreamError) -> Verdict {

@@ -9,32 +9,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::batcher::Batcher;
+use crate::batcher::{Batcher, Lease};
 use crate::cache::{Cache, Space};
 use crate::model::{ModelName, Purpose};
 use crate::plugin::Plugin;
-use crate::tokenizer::Tokenizer;
 use crate::upstream::{KnownDimensions, UpstreamError};
 
 use super::agreement::Agreement;
 use super::flights::Flights;
 use super::fresh::{self, Fresh, Job};
 use super::send::Senders;
-use super::{EmbedError, Failure, Prompts, Way};
+use super::{EmbedError, Failure, Model, Way};
 
 /// A model with what it takes to embed its texts.
 pub(super) struct Served {
-    pub(super) name: ModelName,
-    pub(super) tokenizer: Arc<Tokenizer>,
-    pub(super) max_tokens: Option<u32>,
-    pub(super) prompts: Prompts,
+    pub(super) model: Arc<Model>,
     pub(super) preprocessors: Vec<Arc<Plugin>>,
     pub(super) matryoshka: bool,
     pub(super) known_dimensions: Arc<KnownDimensions>,
     pub(super) agreement: Agreement,
     /// The queue of texts that the upstream refuses when they are too long, and
     /// that of texts that it cuts.
-    pub(super) queues: [usize; 2],
+    pub(super) queues: [Lease<Senders>; 2],
     pub(super) meters: Meters,
 }
 
@@ -62,7 +58,7 @@ impl Served {
 
     /// Whether vectors of `have` dimensions can be given with `want`.
     pub(super) fn check_dimensions(&self, want: usize, have: usize) -> Result<(), EmbedError> {
-        let model = || self.name.clone();
+        let model = || self.model.name.clone();
         if want == 0 || have < want {
             Err(EmbedError::Dimensions { model: model(), have, want })
         } else if want < have && !self.matryoshka {
@@ -73,11 +69,11 @@ impl Served {
     }
 
     pub(super) fn prompt(&self, purpose: Purpose) -> &str {
-        self.prompts.of(purpose)
+        self.model.prompts.of(purpose)
     }
 
     pub(super) fn queue(&self, truncate: bool) -> usize {
-        self.queues[usize::from(truncate)]
+        self.queues[usize::from(truncate)].index()
     }
 
     /// Everything but the text that changes a vector. Asks the upstreams which
@@ -92,7 +88,7 @@ impl Served {
         if self.agreement.is_due() {
             engine.tasks.spawn(ask_again(Arc::clone(self), Arc::clone(engine)));
         }
-        let max_tokens = self.max_tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
+        let max_tokens = self.model.max_tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
         let mut parts = vec![
             "1",
             identity,
@@ -116,8 +112,8 @@ impl Served {
     }
 
     fn admit(&self, engine: &Engine, upstream: usize) {
-        for queue in self.queues {
-            engine.batcher.admit(queue, upstream);
+        for queue in &self.queues {
+            engine.batcher.admit(queue.index(), upstream);
         }
     }
 }

@@ -11,8 +11,10 @@ use crate::tokenizer::Tokenizer;
 use crate::upstream::{self, Kind, KnownDimensions, Place, embedded};
 
 use super::agreement::{Agreement, Member};
+use super::catalog::Catalog;
+use super::discovery::Discovery;
 use super::families::{self, Family};
-use super::send::{Sender, Senders, Template};
+use super::send::{Sender, Senders, Template, Unasked};
 use super::served::{Engine, Meters, Served};
 use super::{Config, Embedder, Model, ModelConfig, SetupError};
 
@@ -25,7 +27,7 @@ pub(super) fn embedder(
     mut upstreams: Vec<upstream::Config>,
     cache: &cache::Config,
     batcher: batcher::Config,
-    plugins: &Plugins,
+    plugins: Arc<Plugins>,
 ) -> Result<Embedder, SetupError> {
     if batcher.max_queued < config.max_texts {
         return Err(other(format!(
@@ -33,38 +35,35 @@ pub(super) fn embedder(
             batcher.max_queued, config.max_texts
         )));
     }
-    let n_declared = upstreams.len();
+    let (n_declared, n_models) = (upstreams.len(), models.len());
     notice_unused(&models, &upstreams);
     add_embedded(&mut models, &mut upstreams);
-    let senders = connect(&upstreams)?;
-    let mut setup = Setup { upstreams: &upstreams, senders: &senders, plugins, queues: Vec::new() };
-    let mut built = BTreeMap::new();
+    let searched: Vec<usize> =
+        (0..n_declared).filter(|index| discovers(&upstreams[*index], &models[..n_models])).collect();
+    let senders = Senders { upstreams: connect(&upstreams)? };
+    let slots: Vec<batcher::Upstream> =
+        upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
+    let bulk_above = batcher.bulk_above;
+    let batcher = Batcher::new(batcher, &slots, senders);
+    let engine = Arc::new(Engine::new(batcher, Cache::new(cache)));
+    let declared = if n_declared == 0 { 0..upstreams.len() } else { 0..n_declared };
+    let builder = Builder { upstreams, plugins, engine: engine.clone() };
+    let mut configured = BTreeMap::new();
     for model in &models {
-        let (name, pair) = setup.model(model)?;
-        if built.insert(name, pair).is_some() {
+        let served = builder.model(model, None)?;
+        if configured.insert(served.model.name.clone(), Arc::new(served)).is_some() {
             return Err(other(format!("there are two [[model]] tables of the name `{}`", model.name)));
         }
     }
-    let queues = setup.queues;
-    let slots: Vec<batcher::Upstream> =
-        upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
-    let (labels, queues): (Vec<batcher::Queue>, Vec<Template>) = queues.into_iter().unzip();
-    let bulk_above = batcher.bulk_above;
-    let batcher = Batcher::new(batcher, &slots, &labels, Senders { upstreams: senders, queues });
-    let mut models = BTreeMap::new();
-    let mut served = BTreeMap::new();
-    for (name, (model, one)) in built {
-        models.insert(name.clone(), model);
-        served.insert(name, Arc::new(one));
-    }
-    Ok(Embedder {
-        config,
-        bulk_above,
-        models,
-        served,
-        engine: Arc::new(Engine::new(batcher, Cache::new(cache))),
-        declared: if n_declared == 0 { (0..upstreams.len()).collect() } else { (0..n_declared).collect() },
-    })
+    let catalog = Arc::new(Catalog::new(configured));
+    let discovery = Discovery::new(&config, builder, &searched, catalog.clone());
+    Ok(Embedder { config, bulk_above, catalog, discovery, engine, declared: declared.collect() })
+}
+
+/// Whether the models of `upstream` are looked for: as it says, else where none of `models` names it.
+pub(crate) fn discovers(upstream: &upstream::Config, models: &[ModelConfig]) -> bool {
+    let is_named = || models.iter().any(|model| model.upstreams.contains(&upstream.name));
+    upstream.kind != Kind::Embedded && upstream.discover.unwrap_or_else(|| !is_named())
 }
 
 /// Adds the embedded model unless its name is taken, and an upstream for it
@@ -81,22 +80,28 @@ pub(crate) fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<up
             kind: Kind::Embedded,
             url: None,
             api_key_file: None,
+            discover: None,
             max_in_flight: std::thread::available_parallelism().map_or(2, Into::into),
             timeout: std::time::Duration::from_secs(60),
         });
     }
-    models.push(ModelConfig {
-        name: embedded::MODEL_NAME.to_owned(),
+    models.push(plain_table(embedded::MODEL_NAME, vec![upstream]));
+}
+
+/// A `[[model]]` table with nothing in it but what it must have.
+pub(super) fn plain_table(name: &str, upstreams: Vec<String>) -> ModelConfig {
+    ModelConfig {
+        name: name.to_owned(),
         aliases: Vec::new(),
         upstream_name: None,
-        upstreams: vec![upstream],
+        upstreams,
         preprocess: Vec::new(),
         prompts: None,
         tokenizer: None,
         max_tokens: None,
         matryoshka: None,
         truncate: None,
-    });
+    }
 }
 
 fn free_name(upstreams: &[upstream::Config]) -> String {
@@ -107,13 +112,13 @@ fn free_name(upstreams: &[upstream::Config]) -> String {
     name
 }
 
-/// An upstream that no model names does nothing, which its owner may not expect.
+/// An upstream that no model names and whose models nobody looks for does nothing.
 fn notice_unused(models: &[ModelConfig], upstreams: &[upstream::Config]) {
-    for table in upstreams {
+    for table in upstreams.iter().filter(|table| table.discover == Some(false)) {
         if !models.iter().any(|model| model.upstreams.contains(&table.name)) {
             tracing::warn!(
                 upstream = table.name,
-                "no [[model]] table names this upstream, so nothing is asked of it: add one with `upstreams = [\"{}\"]`",
+                "no [[model]] table names this upstream, and `discover` is off, so nothing is asked of it: take `discover` out, or add a model with `upstreams = [\"{}\"]`",
                 table.name
             );
         }
@@ -135,16 +140,22 @@ fn connect(upstreams: &[upstream::Config]) -> Result<Vec<Sender>, SetupError> {
     Ok(senders)
 }
 
-/// What models are built from.
-struct Setup<'s> {
-    upstreams: &'s [upstream::Config],
-    senders: &'s [Sender],
-    plugins: &'s Plugins,
-    queues: Vec<(batcher::Queue, Template)>,
+/// What models are built from, those that are found later too.
+pub(super) struct Builder {
+    pub(super) upstreams: Vec<upstream::Config>,
+    pub(super) plugins: Arc<Plugins>,
+    pub(super) engine: Arc<Engine>,
 }
 
-impl Setup<'_> {
-    fn model(&mut self, table: &ModelConfig) -> Result<(ModelName, (Model, Served)), SetupError> {
+impl Builder {
+    /// The client of the upstream at `index`.
+    pub(super) fn backend(&self, index: usize) -> Arc<dyn upstream::Backend> {
+        self.engine.batcher.backend().upstreams[index].backend.clone()
+    }
+
+    /// Makes what serves the model of `table`; its upstreams may have agreed on
+    /// what it is `before`.
+    pub(super) fn model(&self, table: &ModelConfig, before: Option<String>) -> Result<Served, SetupError> {
         let name = ModelName::new(&table.name).map_err(|error| other(format!("[[model]]: {error}")))?;
         for alias in &table.aliases {
             ModelName::new(alias)
@@ -164,41 +175,40 @@ impl Setup<'_> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| other(format!("[[model]] `{name}`, `preprocess`: {error}")))?;
         let known_dimensions = Arc::<KnownDimensions>::default();
+        let unasked = Arc::new(Unasked::new(&name));
         let queues = [false, true].map(|truncate| {
             let template = Template {
                 model: at_upstream.clone(),
                 truncate,
                 max_tokens,
                 dimensions: known_dimensions.clone(),
+                tokenizer: tokenizer.clone(),
+                unasked: unasked.clone(),
             };
             let way = if truncate { "cut" } else { "whole" };
-            self.queues.push((batcher::Queue { model: name.to_string(), way }, template));
-            self.queues.len() - 1
+            self.engine.batcher.open(&batcher::Queue { model: name.to_string(), way }, template)
         });
+        let meters = Meters::new(&name);
         let model = Model {
-            name: name.clone(),
+            name,
             aliases: table.aliases.clone(),
             upstream_name: at_upstream.to_string(),
             upstreams: table.upstreams.clone(),
-            tokenizer: tokenizer.clone(),
-            max_tokens,
-            prompts: prompts.clone(),
-            preprocess: table.preprocess.clone(),
-            truncate: table.truncate,
-        };
-        let served = Served {
-            name: name.clone(),
             tokenizer,
             max_tokens,
             prompts,
+            preprocess: table.preprocess.clone(),
+            truncate: table.truncate,
+        };
+        Ok(Served {
+            model: Arc::new(model),
             preprocessors,
             matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
             known_dimensions,
-            agreement: Agreement::new(at_upstream, members),
+            agreement: Agreement::new(at_upstream, members, before),
             queues,
-            meters: Meters::new(&name),
-        };
-        Ok((name, (model, served)))
+            meters,
+        })
     }
 
     fn members(&self, table: &ModelConfig, at_upstream: &str) -> Result<Vec<Member>, SetupError> {
@@ -225,7 +235,7 @@ impl Setup<'_> {
                 )));
             }
             if members.iter().all(|member| member.index != index) {
-                let backend = self.senders[index].backend.clone();
+                let backend = self.backend(index);
                 members.push(Member { index, name: upstream.clone(), backend });
             }
         }

@@ -19,7 +19,8 @@ pub(super) fn models(embedder: &Embedder) -> Response<Full<Bytes>> {
     struct List<'m> {
         models: Vec<ModelBody<'m>>,
     }
-    let models = embedder.models().values().map(|model| ModelBody::new(model, embedder)).collect();
+    let models = embedder.models();
+    let models = models.iter().map(|model| ModelBody::new(model, embedder)).collect();
     json_response(wire::to_json(&List { models }))
 }
 

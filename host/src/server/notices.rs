@@ -27,6 +27,11 @@ impl Notices {
         self.texts("truncated texts", indexes);
     }
 
+    /// An upstream has cut the texts at `indexes`, though it was not asked to.
+    pub(super) fn cut_by_upstream(&mut self, indexes: &[usize]) {
+        self.texts("texts truncated by the upstream, unasked", indexes);
+    }
+
     /// The texts at `indexes` were sent as tokens that began or ended inside a character.
     pub(super) fn cut_inside_a_character(&mut self, indexes: &[usize]) {
         self.texts("tokens began or ended inside a character, which was left out, in texts", indexes);

@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::options::{self, Options, Told};
 use super::service::{Shared, json_response};
-use crate::embed::{EmbedAnswer, EmbedRequest, Resolved, Spent};
+use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
 use crate::model::ModelName;
 
 mod asked;
@@ -61,18 +61,13 @@ async fn answer(
     let options = Options::from_headers(&exchange.headers, shared.times())?;
     let Resolved { name: model, purpose } = shared
         .model(&asked.model)
+        .await
         .map_err(|error| if asked.model.is_empty() { form.no_model() } else { error })?;
     let purpose = options.purpose(asked.purpose, purpose)?;
     let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
     let told = Told { purpose, prompt: shared.prompt(&model, purpose), notices };
     let answer = if texts.is_empty() {
-        let nothing = EmbedAnswer {
-            embeddings: Vec::new(),
-            n_tokens: 0,
-            n_hits: 0,
-            truncated: Vec::new(),
-            spent: Spent::default(),
-        };
+        let nothing = EmbedAnswer::default();
         exchange.record.embedded(&nothing);
         nothing
     } else {

@@ -40,6 +40,7 @@ pub(super) async fn embeddings(
     let options = Options::from_headers(&exchange.headers, shared.times())?;
     let Resolved { name, purpose } = shared
         .model(&asked.model)
+        .await
         .map_err(|error| if asked.model.is_empty() { no_model() } else { error })?;
     let purpose = options.purpose(asked.purpose, purpose)?;
     let Decoded { texts, cut } = match asked.given {
@@ -167,9 +168,9 @@ pub(super) fn models(shared: &Shared) -> Response<Full<Bytes>> {
 }
 
 /// Answers `GET /v1/models/{id}` for all that the list has, and for other ways to write it.
-pub(super) fn one_model(shared: &Shared, id: &str) -> Result<Response<Full<Bytes>>, ApiError> {
-    match shared.embedder.resolve(id) {
-        Some(_) if !id.is_empty() => Ok(json_response(wire::to_json(&ModelBody::new(id, shared.started)))),
+pub(super) async fn one_model(shared: &Shared, id: &str) -> Result<Response<Full<Bytes>>, ApiError> {
+    match shared.model(id).await {
+        Ok(_) if !id.is_empty() => Ok(json_response(wire::to_json(&ModelBody::new(id, shared.started)))),
         _ => Err(ApiError::no_model(id)),
     }
 }
@@ -183,7 +184,7 @@ mod tests {
 
     fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
         let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
-        EmbedAnswer { embeddings, n_tokens: 7, n_hits: 0, truncated: Vec::new(), spent: Default::default() }
+        EmbedAnswer { embeddings, n_tokens: 7, ..EmbedAnswer::default() }
     }
 
     #[test]

@@ -157,6 +157,7 @@ pub(super) fn tell(headers: &mut HeaderMap, told: Told, answer: &EmbedAnswer) {
     insert(headers, CACHE, &cache);
     let mut notices = told.notices;
     notices.truncated(&answer.truncated);
+    notices.cut_by_upstream(&answer.cut_by_upstream);
     if let Some(line) = notices.into_line() {
         insert(headers, NOTICE, &line);
     }

@@ -83,7 +83,8 @@ impl Shared {
     }
 
     /// The model that a client means, by any word that [`Embedder::resolve`] knows.
-    pub(super) fn model(&self, asked: &str) -> Result<Resolved, ApiError> {
+    /// Waits for upstreams to be asked where nobody knows it.
+    pub(super) async fn model(&self, asked: &str) -> Result<Resolved, ApiError> {
         if let Some(resolved) = self.embedder.resolve(asked) {
             return Ok(resolved);
         }
@@ -93,7 +94,8 @@ impl Shared {
         let name = ModelName::new(asked).map_err(|error| {
             ApiError::invalid("model", error.to_string()).in_ollamas_words("invalid model name")
         })?;
-        Err(ApiError::from(&EmbedError::UnknownModel(name)))
+        let found = self.embedder.find_by(|| self.embedder.resolve(asked)).await;
+        found.ok_or_else(|| ApiError::from(&EmbedError::UnknownModel(name)))
     }
 
     /// What is put before a text of `purpose`.
@@ -252,7 +254,7 @@ impl Service {
             Route::AdminConfig => Ok(admin::config(&shared.shown)),
             Route::AdminKeys => Ok(admin::keys(&shared.keys)),
             Route::OpenaiModels => Ok(openai::models(shared)),
-            Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()),
+            Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()).await,
             Route::OpenaiEmbeddings => {
                 let body = shared.read(exchange, body).await?;
                 openai::embeddings(shared, exchange, &body.bytes).await
@@ -269,7 +271,7 @@ impl Service {
             Route::OllamaPs => Ok(ollama::ps(shared).await),
             Route::OllamaShow => {
                 let body = shared.read(exchange, body).await?;
-                ollama::show(shared, &body.bytes)
+                ollama::show(shared, &body.bytes).await
             }
             Route::OllamaVersion => Ok(ollama::version()),
             Route::OllamaManage => Err(ollama::no_management(exchange.uri.path())),

@@ -7,7 +7,7 @@ use model2vec_rs::model::StaticModel;
 
 use crate::model::Embedding;
 
-use super::{Backend, Call, Identity, TextFault, UpstreamError, check};
+use super::{Answers, Backend, Call, Identity, Offered, TextFault, UpstreamError, check};
 
 /// What the model is called, at its upstream and by default to clients.
 pub const MODEL_NAME: &str = "static-embed-en-256";
@@ -67,17 +67,22 @@ impl Embedded {
 
 #[async_trait]
 impl Backend for Embedded {
-    async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+    async fn embed(&self, call: Call) -> Result<Answers, UpstreamError> {
         self.known(&call.model)?;
         let texts = call.texts.clone();
         let vectors =
             aside(&texts.clone(), move || vectors(&texts)).await.map_err(|error| self.fault(error))?;
-        self.checked(call, vectors)
+        Ok(Answers { texts: self.checked(call, vectors)?, n_tokens: None })
     }
 
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
         self.known(model)?;
         Ok(Identity { text: format!("embedded {}", digest()), is_read: true })
+    }
+
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
+        let digest = Some(digest().to_owned());
+        Ok(vec![Offered { name: MODEL_NAME.to_owned(), digest, embeds: Some(true), context: None }])
     }
 
     async fn reach(&self) -> Result<(), UpstreamError> {
@@ -144,7 +149,7 @@ mod tests {
             max_tokens: None,
             dimensions: Arc::default(),
         };
-        Embedded::new("embedded".into()).embed(call).await.unwrap()
+        Embedded::new("embedded".into()).embed(call).await.unwrap().texts
     }
 
     fn cosine(a: &Embedding, b: &Embedding) -> f32 {

@@ -18,6 +18,8 @@ const QUICK: Duration = Duration::from_secs(5);
 const PLAIN_BYTES: usize = 1024 * 1024;
 /// Bytes of one vector in JSON, at most: 16,384 numbers of 32 characters.
 const VECTOR_BYTES: usize = 16_384 * 32;
+/// A list of models may be as long as this many vectors, 4 MiB: several thousand models.
+pub(super) const LIST_VECTORS: usize = 8;
 /// Characters of a server's message that are passed on.
 const MESSAGE_CHARS: usize = 300;
 
@@ -63,6 +65,12 @@ impl Peer {
     pub(super) fn post<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> Question {
         let request = self.client.post(self.join(path)).header(PURPOSE, "none").json(body);
         Question { request, within: self.timeout }
+    }
+
+    /// The same, answered from memory.
+    pub(super) fn post_quick<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> Question {
+        let within = self.timeout.min(QUICK);
+        Question { request: self.client.post(self.join(path)).json(body).timeout(within), within }
     }
 
     /// A question that is answered from memory.

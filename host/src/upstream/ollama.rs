@@ -1,23 +1,25 @@
 //! Ollama's own protocol: `/api/embed`, because its `/v1/embeddings` cuts silently.
 
+mod models;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Embedding;
-
-use super::http::{Peer, text_fault};
-use super::{Backend, Call, Identity, TextFault, UpstreamError, check};
+use self::models::Shown;
+use super::http::{LIST_VECTORS, Peer, text_fault};
+use super::{Answers, Backend, Call, Identity, Offered, UpstreamError, check};
 
 /// The same in every call: another value would have no effect but to change when the model is unloaded.
 const KEEP_ALIVE: &str = "1h";
 
 pub(super) struct Ollama {
     peer: Peer,
+    shown: Shown,
 }
 
 impl Ollama {
     pub(super) fn new(peer: Peer) -> Self {
-        Self { peer }
+        Self { peer, shown: Shown::default() }
     }
 }
 
@@ -42,6 +44,8 @@ struct Options {
 #[derive(Deserialize)]
 struct Embeddings {
     embeddings: Vec<Vec<f32>>,
+    /// Left out where it is 0.
+    prompt_eval_count: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +66,7 @@ struct Version {
 
 #[async_trait]
 impl Backend for Ollama {
-    async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+    async fn embed(&self, call: Call) -> Result<Answers, UpstreamError> {
         let body = Request {
             model: &call.model,
             input: call.texts.iter().map(AsRef::as_ref).collect(),
@@ -76,13 +80,13 @@ impl Backend for Ollama {
         }
         let body: Embeddings = self.peer.parse(&answer)?;
         let embeddings = check::embeddings(&self.peer.name, &call, body.embeddings)?;
-        Ok(embeddings.into_iter().map(Ok).collect())
+        Ok(Answers { texts: embeddings.into_iter().map(Ok).collect(), n_tokens: body.prompt_eval_count })
     }
 
     /// The digest of the model's manifest, and the engine that computes: two
     /// engines may give one model's vectors differently.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
-        let answer = self.peer.ask(self.peer.get("/api/tags"), 8).await?;
+        let answer = self.peer.ask(self.peer.get("/api/tags"), LIST_VECTORS).await?;
         if !answer.status.is_success() {
             return Err(self.peer.failure(model, &answer));
         }
@@ -97,6 +101,10 @@ impl Backend for Ollama {
         Ok(Identity { text, is_read: true })
     }
 
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
+        models::list(&self.peer, &self.shown).await
+    }
+
     async fn reach(&self) -> Result<(), UpstreamError> {
         let answer = self.peer.ask(self.peer.get("/api/version"), 0).await?;
         self.peer.parse::<Version>(&answer).map(|_| ())
@@ -104,13 +112,10 @@ impl Backend for Ollama {
 }
 
 /// What was said of the only text of a call is an answer to it.
-pub(super) fn alone(
-    call: &Call,
-    error: UpstreamError,
-) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+pub(super) fn alone(call: &Call, error: UpstreamError) -> Result<Answers, UpstreamError> {
     match &error {
         UpstreamError::Refused { message, .. } if call.texts.len() == 1 => match text_fault(message) {
-            Some(fault) => Ok(vec![Err(fault)]),
+            Some(fault) => Ok(Answers { texts: vec![Err(fault)], n_tokens: None }),
             None => Err(error),
         },
         _ => Err(error),

@@ -10,11 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::Embedding;
-
-use super::http::Peer;
+use super::http::{LIST_VECTORS, Peer};
 use super::ollama::alone;
-use super::{Backend, Call, Identity, TextFault, UpstreamError, check};
+use super::{Answers, Backend, Call, Identity, Offered, UpstreamError, check};
 
 pub(super) struct Openai {
     peer: Peer,
@@ -43,6 +41,12 @@ struct Request<'c> {
 #[derive(Deserialize)]
 struct List {
     data: Vec<Item>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    prompt_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -51,9 +55,20 @@ struct Item {
     embedding: Vector,
 }
 
+/// Ollama's own writes `null` where it has no model.
+#[derive(Deserialize)]
+struct ModelList {
+    data: Option<Vec<ListedModel>>,
+}
+
+#[derive(Deserialize)]
+struct ListedModel {
+    id: String,
+}
+
 #[async_trait]
 impl Backend for Openai {
-    async fn embed(&self, call: Call) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+    async fn embed(&self, call: Call) -> Result<Answers, UpstreamError> {
         let body = Request {
             model: &call.model,
             input: call.texts.iter().map(AsRef::as_ref).collect(),
@@ -68,12 +83,25 @@ impl Backend for Openai {
         let list: List = self.peer.parse(&answer)?;
         let vectors = in_order(list.data).map_err(|reason| self.peer.nonsense(reason))?;
         let embeddings = check::embeddings(&self.peer.name, &call, vectors)?;
-        Ok(embeddings.into_iter().map(Ok).collect())
+        let n_tokens = list.usage.and_then(|usage| usage.prompt_tokens);
+        Ok(Answers { texts: embeddings.into_iter().map(Ok).collect(), n_tokens })
     }
 
     /// The protocol has no digest: a name at an address is all there is.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
         Ok(Identity { text: format!("openai {} {model}", self.peer.url), is_read: false })
+    }
+
+    /// The protocol names its models and says nothing else of them.
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
+        let answer = self.peer.ask(self.peer.get(&self.path("/models")), LIST_VECTORS).await?;
+        if !answer.status.is_success() {
+            return Err(self.peer.failure("models", &answer));
+        }
+        let list: ModelList = self.peer.parse(&answer)?;
+        let offered =
+            |model: ListedModel| Offered { name: model.id, digest: None, embeds: None, context: None };
+        Ok(list.data.unwrap_or_default().into_iter().map(offered).collect())
     }
 
     async fn reach(&self) -> Result<(), UpstreamError> {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::gate::{Gate, Held};
@@ -53,6 +53,21 @@ impl Fault {
     }
 }
 
+/// The place of a server that does not run yet: nobody else can take its port,
+/// and who connects is refused.
+pub struct Later(TcpSocket);
+
+impl Later {
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().expect("a bound socket has an address"))
+    }
+
+    /// Serves `models`, each a name and its dimensions.
+    pub fn start(self, models: &[(&str, usize)]) -> OllamaSim {
+        OllamaSim::serve(self.0.listen(1024).expect("a bound socket can listen"), models)
+    }
+}
+
 /// One simulated server. Dropping it ends its connections.
 pub struct OllamaSim {
     address: SocketAddr,
@@ -75,9 +90,13 @@ struct State {
     scripted: VecDeque<Fault>,
     /// For every call.
     always: Option<Fault>,
+    /// Tokens beyond which texts are cut without a word.
+    cut_at: Option<usize>,
     /// For every call that has this text.
     poison: BTreeMap<String, Fault>,
     batches: Vec<Vec<String>>,
+    /// What was asked beside embeddings, as `/api/show NAME`.
+    questions: Vec<String>,
     requests: Vec<serde_json::Value>,
     in_flight: usize,
     max_in_flight: usize,
@@ -87,6 +106,14 @@ struct State {
 struct Model {
     dimensions: usize,
     digest: String,
+    /// One that does not is only listed.
+    embeds: bool,
+}
+
+impl Model {
+    fn new(name: &str, dimensions: usize, embeds: bool) -> Self {
+        Self { dimensions, digest: format!("{:016x}", hash(name, "")), embeds }
+    }
 }
 
 impl Shared {
@@ -98,15 +125,24 @@ impl Shared {
 impl OllamaSim {
     /// Serves `models`, each a name and its dimensions, on a port of its own.
     pub async fn start(models: &[(&str, usize)]) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on the loopback");
+        Self::later().start(models)
+    }
+
+    /// A server that does not run yet, with a port of its own.
+    pub fn later() -> Later {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port on the loopback");
+        Later(socket)
+    }
+
+    fn serve(listener: TcpListener, models: &[(&str, usize)]) -> Self {
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared::default());
         {
             let mut state = shared.lock();
             state.version = "0.34.2".to_owned();
             for (name, dimensions) in models {
-                let digest = format!("{:016x}", hash(name, ""));
-                state.models.insert((*name).to_owned(), Model { dimensions: *dimensions, digest });
+                state.models.insert((*name).to_owned(), Model::new(name, *dimensions, true));
             }
         }
         let mut tasks = JoinSet::new();
@@ -156,6 +192,33 @@ impl OllamaSim {
         if let Some(model) = self.shared.lock().models.get_mut(model) {
             model.digest = digest.to_owned();
         }
+    }
+
+    /// Cuts texts to `n_tokens` without a word from now on. A word is a token, and
+    /// each text has two special ones.
+    pub fn cut_at(&self, n_tokens: usize) {
+        self.shared.lock().cut_at = Some(n_tokens);
+    }
+
+    /// Has `model` from now on.
+    pub fn pull(&self, model: &str, dimensions: usize) {
+        self.shared.lock().models.insert(model.to_owned(), Model::new(model, dimensions, true));
+    }
+
+    /// Lists `model` from now on, which does not embed.
+    pub fn pull_chat(&self, model: &str) {
+        self.shared.lock().models.insert(model.to_owned(), Model::new(model, 4096, false));
+    }
+
+    /// Has `model` no more.
+    pub fn remove(&self, model: &str) {
+        self.shared.lock().models.remove(model);
+    }
+
+    /// What was asked beside embeddings so far, in the order of arrival: the path,
+    /// and for `/api/show` the model.
+    pub fn questions(&self) -> Vec<String> {
+        self.shared.lock().questions.clone()
     }
 
     /// The texts of each call for embeddings so far, in the order of arrival.

@@ -48,12 +48,11 @@ pub(super) fn capacity(answer: &EmbedAnswer) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embed::Spent;
     use crate::model::Embedding;
 
     fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
         let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
-        EmbedAnswer { embeddings, n_tokens: 3, n_hits: 0, truncated: Vec::new(), spent: Spent::default() }
+        EmbedAnswer { embeddings, n_tokens: 3, ..EmbedAnswer::default() }
     }
 
     #[track_caller]

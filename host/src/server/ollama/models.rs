@@ -131,10 +131,10 @@ pub(in crate::server) async fn ps(shared: &Shared) -> Response<Full<Bytes>> {
     json_response(wire::to_json(&List { models: models.collect() }))
 }
 
-/// Answers `POST /api/show`. Asks no upstream.
-pub(in crate::server) fn show(shared: &Shared, body: &[u8]) -> Result<Response<Full<Bytes>>, ApiError> {
+/// Answers `POST /api/show`. Asks no upstream but for a name that nobody knows.
+pub(in crate::server) async fn show(shared: &Shared, body: &[u8]) -> Result<Response<Full<Bytes>>, ApiError> {
     let asked = asked_name(body, shared.config.max_json_depth)?;
-    let found = shared.model(&asked).map_err(|error| match error.status {
+    let found = shared.model(&asked).await.map_err(|error| match error.status {
         StatusCode::NOT_FOUND => error.in_ollamas_words(format!("model '{asked}' not found")),
         _ => error,
     });
@@ -179,9 +179,9 @@ fn listed(shared: &Shared) -> Vec<ModelName> {
     let models = shared.embedder.models();
     let is_shadowed = |name: &ModelName| {
         let tagged = tagged(name);
-        tagged != name.as_str() && models.keys().any(|other| other.as_str() == tagged)
+        tagged != name.as_str() && models.iter().any(|other| other.name.as_str() == tagged)
     };
-    models.keys().filter(|name| !is_shadowed(name)).cloned().collect()
+    models.iter().map(|model| &model.name).filter(|name| !is_shadowed(name)).cloned().collect()
 }
 
 /// Ollama's names have a tag, and its clients look for names with one: `latest`

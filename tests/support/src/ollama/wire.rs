@@ -10,8 +10,12 @@ use hyper::{Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Fault, Shared, vector};
+use super::{Fault, Model, Shared, State, vector};
 
+/// Special tokens of every text.
+const N_SPECIAL: usize = 2;
+/// Tokens that every model says it was made for.
+const CONTEXT: u32 = 2048;
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// No answer: the connection ends.
@@ -54,6 +58,11 @@ pub(super) async fn answer(
     let body = Limited::new(request.into_body(), MAX_BODY);
     #[expect(clippy::disallowed_methods, reason = "the body is limited")]
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    if !path.ends_with("/embed") && !path.ends_with("/embeddings") {
+        let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let question = format!("{path} {}", asked["model"].as_str().unwrap_or_default());
+        shared.lock().questions.push(question.trim_end().to_owned());
+    }
     match path.as_str() {
         "/api/embed" => embed(&shared, Api::Ollama, &body).await,
         "/v1/embeddings" => embed(&shared, Api::Openai, &body).await,
@@ -105,6 +114,9 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         let message = format!("model \"{}\" not found, try pulling it first", call.model);
         return Ok(error(api, 404, &message));
     };
+    if !model.embeds {
+        return Ok(error(api, 501, "this model does not support embeddings"));
+    }
     let dimensions = match fault {
         Some(Fault::Cut) => return Err(Cut),
         Some(Fault::Hang) => std::future::pending().await,
@@ -112,7 +124,10 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         Some(Fault::Dimensions(dimensions)) => dimensions,
         _ => model.dimensions,
     };
-    let mut vectors: Vec<Vec<f32>> = texts.iter().map(|text| vector(&call.model, text, dimensions)).collect();
+    let limit = shared.lock().cut_at.unwrap_or(usize::MAX);
+    let n_tokens = texts.iter().map(|text| n_tokens(text).min(limit)).sum();
+    let mut vectors: Vec<Vec<f32>> =
+        texts.iter().map(|text| vector(&call.model, &cut(text, limit), dimensions)).collect();
     match fault {
         Some(Fault::Short) => drop(vectors.pop()),
         Some(Fault::Zero) => vectors.iter_mut().for_each(|vector| vector.fill(0.0)),
@@ -120,11 +135,11 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
     }
     drop(in_flight);
     let body = match api {
-        Api::Ollama => ollama_body(&call.model, vectors, fault.as_ref()),
+        Api::Ollama => ollama_body(&call.model, vectors, n_tokens, fault.as_ref()),
         Api::Openai if call.encoding_format.as_deref() == Some("base64") => {
             return Ok(error(api, 400, "this simulator writes numbers only"));
         }
-        Api::Openai => openai_body(&call.model, vectors, fault.as_ref()),
+        Api::Openai => openai_body(&call.model, vectors, n_tokens, fault.as_ref()),
     };
     let mut text = body.to_string();
     if fault == Some(Fault::Nan) {
@@ -137,14 +152,27 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
     Ok(text_answer(200, text))
 }
 
-fn ollama_body(model: &str, mut vectors: Vec<Vec<f32>>, fault: Option<&Fault>) -> Value {
+fn n_tokens(text: &str) -> usize {
+    text.split_whitespace().count() + N_SPECIAL
+}
+
+/// The words of `text` that fit.
+fn cut(text: &str, limit: usize) -> String {
+    if n_tokens(text) <= limit {
+        return text.to_owned();
+    }
+    let words: Vec<&str> = text.split_whitespace().take(limit.saturating_sub(N_SPECIAL)).collect();
+    words.join(" ")
+}
+
+fn ollama_body(model: &str, mut vectors: Vec<Vec<f32>>, n_tokens: usize, fault: Option<&Fault>) -> Value {
     if fault == Some(&Fault::Reversed) {
         vectors.reverse();
     }
-    json!({ "model": model, "embeddings": vectors, "total_duration": 1, "prompt_eval_count": 1 })
+    json!({ "model": model, "embeddings": vectors, "total_duration": 1, "prompt_eval_count": n_tokens })
 }
 
-fn openai_body(model: &str, vectors: Vec<Vec<f32>>, fault: Option<&Fault>) -> Value {
+fn openai_body(model: &str, vectors: Vec<Vec<f32>>, n_tokens: usize, fault: Option<&Fault>) -> Value {
     let mut data: Vec<Value> = vectors
         .into_iter()
         .enumerate()
@@ -156,7 +184,7 @@ fn openai_body(model: &str, vectors: Vec<Vec<f32>>, fault: Option<&Fault>) -> Va
     if fault == Some(&Fault::Reversed) {
         data.reverse();
     }
-    json!({ "object": "list", "model": model, "data": data, "usage": { "prompt_tokens": 1, "total_tokens": 1 } })
+    json!({ "object": "list", "model": model, "data": data, "usage": { "prompt_tokens": n_tokens, "total_tokens": n_tokens } })
 }
 
 fn tags(shared: &Shared) -> Value {
@@ -165,23 +193,47 @@ fn tags(shared: &Shared) -> Value {
         .models
         .iter()
         .map(|(name, model)| {
-            json!({ "name": name, "model": name, "digest": model.digest, "capabilities": ["embedding"] })
+            let mut tag = json!({ "name": name, "model": name, "digest": model.digest, "details": { "family": "sim" } });
+            if is_since(&state, 30) {
+                tag["capabilities"] = capabilities(model);
+                tag["details"]["embedding_length"] = model.dimensions.into();
+                tag["details"]["context_length"] = CONTEXT.into();
+            }
+            tag
         })
         .collect();
     json!({ "models": models })
 }
 
+fn capabilities(model: &Model) -> Value {
+    if model.embeds { json!(["embedding"]) } else { json!(["completion", "tools"]) }
+}
+
+/// Whether the server is of version 0.`minor` or later.
+fn is_since(state: &State, minor: u32) -> bool {
+    let own = state.version.split('.').nth(1).and_then(|own| own.parse::<u32>().ok());
+    own.is_none_or(|own| minor <= own)
+}
+
 fn show(shared: &Shared, body: &[u8]) -> Response<Full<Bytes>> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let name = body["model"].as_str().unwrap_or_default();
-    match shared.lock().models.get(name) {
-        Some(model) => json_answer(
-            200,
-            &json!({
-                "capabilities": ["embedding"],
-                "model_info": { "general.architecture": "sim", "sim.embedding_length": model.dimensions },
-            }),
-        ),
+    let state = shared.lock();
+    match state.models.get(name) {
+        Some(model) => {
+            let mut card = json!({ "model_info": {
+                "general.architecture": "sim",
+                "sim.embedding_length": model.dimensions,
+                "sim.context_length": CONTEXT,
+            } });
+            if model.embeds {
+                card["model_info"]["sim.pooling_type"] = 1.into();
+            }
+            if is_since(&state, 7) {
+                card["capabilities"] = capabilities(model);
+            }
+            json_answer(200, &card)
+        }
         None => error(Api::Ollama, 404, &format!("model '{name}' not found")),
     }
 }
