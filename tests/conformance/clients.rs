@@ -17,10 +17,10 @@ const DIMENSIONS: usize = 768;
 const CHECKS: &[(&str, usize)] = &[
     ("openai-python", 14),
     ("ollama-python", 9),
-    ("langchain-openai", 12),
+    ("langchain-openai", 11),
     ("langchain-ollama", 9),
     ("curl", 8),
-    ("openai-node", 14),
+    ("openai-node", 13),
 ];
 
 /// Runs a script of the clients' folder that must end well, and returns what it printed.
