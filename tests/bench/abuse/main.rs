@@ -105,7 +105,8 @@ async fn measure(names: &[&str]) {
         println!("{}", table::row(&abuse));
         measured.abuses.push(abuse);
     }
-    println!("\nidle, the gateway has {} MiB resident", measured.idle_memory_bytes >> 20);
+    println!("\n{}", table::noise(&measured.abuses));
+    println!("without abuse, the gateway has {} MiB resident\n", measured.idle_memory_bytes >> 20);
     measured.abuses.iter().for_each(|abuse| println!("{:<14} {}; {}", abuse.name, abuse.what, abuse.done));
     let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/abuse.json");
     let json = serde_json::to_vec_pretty(&measured).expect("figures can be written");

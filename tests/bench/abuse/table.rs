@@ -17,3 +17,10 @@ pub(crate) fn row(abuse: &Abuse) -> String {
         memory_bytes >> 20,
     )
 }
+
+/// How far the measurements without abuse are from each other, which is what a ratio is worth.
+pub(crate) fn noise(abuses: &[Abuse]) -> String {
+    let times = || abuses.iter().map(|abuse| abuse.without.p99_ms);
+    let (least, most) = (times().fold(f64::MAX, f64::min), times().fold(0.0, f64::max));
+    format!("p99 without abuse was {least:.2} to {most:.2} ms")
+}

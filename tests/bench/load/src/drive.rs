@@ -26,7 +26,7 @@ pub struct Load {
     /// Connections, kept open; each has one request under way at a time.
     pub connections: usize,
     pub duration: Duration,
-    /// How long one request may take before it is given up.
+    /// How long one request may wait to be sent, and then for its answer, before it is given up.
     pub patience: Duration,
 }
 
@@ -122,8 +122,13 @@ async fn work(load: Load, source: Source, pace: Arc<Pace>) -> Seen {
     let mut connection = None;
     let mut seen = Seen::default();
     while let Some((number, due)) = pace.next().await {
-        let exchange = source(number);
         let late = due.elapsed();
+        if load.patience < late {
+            // Whoever waited so long for a connection has gone.
+            seen.record(late, late, Ending::TimedOut);
+            continue;
+        }
+        let exchange = source(number);
         let asked = ask(&mut connection, load.address, &exchange);
         let ending = tokio::time::timeout(load.patience, asked).await.unwrap_or(Ending::TimedOut);
         seen.record(due.elapsed(), late, ending);
@@ -262,5 +267,17 @@ mod tests {
             Load { patience: Duration::from_millis(20), ..load(address, 1, Duration::from_millis(10)) };
         let report = load.open(&source(), 100.0).await;
         assert_eq!((report.requests, report.timed_out), (1, 1), "{report}");
+    }
+
+    #[tokio::test]
+    async fn what_waits_too_long_for_a_connection_is_given_up_unsent() {
+        let (address, server) = server(Duration::from_secs(60)).await;
+        let patience = Duration::from_millis(20);
+        let load = Load { patience, ..load(address, 1, Duration::from_millis(200)) };
+        // The first holds the only connection until it is given up; those due by then have waited as long.
+        let report = load.open(&source(), 1000.0).await;
+        assert_eq!(report.requests, 200, "{report}");
+        assert!(2 <= report.timed_out, "{report}");
+        drop(server);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Seen {
 /// What a load saw. Times are from when a request was due, in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Requests that were sent, however they ended.
+    /// Requests that were due, however they ended.
     pub requests: u64,
     pub seconds: f64,
     /// Requests that ended well, a second.
@@ -162,7 +162,9 @@ mod tests {
             Ending::Status(429),
             Ending::Fine,
         ];
-        endings.map(|ending| seen.record(Duration::from_millis(1), Duration::ZERO, ending));
+        for ending in endings {
+            seen.record(Duration::from_millis(1), Duration::ZERO, ending);
+        }
         let mut all = Seen::default();
         all.join(seen);
         let report = all.report(Duration::from_secs(2));
