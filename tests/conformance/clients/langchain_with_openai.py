@@ -24,10 +24,13 @@ checks = Checks("langchain-openai")
 
 
 def averaged(text):
-    """The mean of the vectors of the text's pieces, weighed by their tokens, with norm 1."""
+    """The mean of the vectors of the text's pieces, weighed by their tokens, with norm 1.
+
+    A letter that the cut goes through is in neither piece.
+    """
     tokens = cl100k.encode_ordinary(text)
     pieces = [tokens[at : at + PIECE] for at in range(0, len(tokens), PIECE)]
-    vectors = upstream.vectors([cl100k.decode(piece) for piece in pieces])
+    vectors = upstream.vectors([cl100k.decode(piece, errors="ignore") for piece in pieces])
     weights = [len(piece) for piece in pieces]
     return normalised([sum(n * w for n, w in zip(numbers, weights)) for numbers in zip(*vectors)])
 

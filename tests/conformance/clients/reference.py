@@ -61,7 +61,10 @@ class Upstream:
         self.model = model
 
     def vectors(self, texts):
-        status, body = post(f"{self.url}/api/embed", {"model": self.model, "input": texts})
+        try:
+            status, body = post(f"{self.url}/api/embed", {"model": self.model, "input": texts})
+        except urllib.error.URLError as error:
+            sys.exit(f"the upstream at {self.url} cannot be reached: {error.reason}")
         if status != 200:
             sys.exit(f"the upstream at {self.url} answered {status}: {body}")
         return json.loads(body)["embeddings"]

@@ -78,6 +78,11 @@ impl Connection {
         Ok(Answer { status: head.status, body: &self.buffer[start..end], stays: head.stays })
     }
 
+    /// Returns whether anything came of an answer that failed.
+    pub fn has_begun_to_answer(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     async fn read(&mut self) -> io::Result<()> {
         if MAX_ANSWER < self.buffer.len() {
             return Err(io::Error::other("an answer of more than 256 MiB"));

@@ -1,6 +1,5 @@
 //! Sends requests: as fast as they are answered, or at a rate that answers cannot slow down.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,37 +141,39 @@ async fn work(load: Load, source: Source, pace: Arc<Pace>) -> Seen {
 
 /// Asks over the connection that was kept, or a new one.
 async fn ask(kept: &mut Option<Connection>, address: SocketAddr, exchange: &Exchange) -> Ending {
-    if let Some(mut connection) = kept.take() {
-        match ask_over(&mut connection, exchange).await {
-            Ok((ending, stays)) => {
-                *kept = stays.then_some(connection);
-                return ending;
-            }
-            // A server may close a connection that is idle: every client then asks over a new one.
-            Err(_) => {}
-        }
+    // A server may close a connection that is idle: every client then asks over a new one.
+    if let Some(connection) = kept.take()
+        && let Some(ending) = ask_over(connection, kept, exchange).await
+    {
+        return ending;
     }
-    let Ok(mut connection) = Connection::open(address).await else {
+    let Ok(connection) = Connection::open(address).await else {
         return Ending::Broken;
     };
-    match ask_over(&mut connection, exchange).await {
-        Ok((ending, stays)) => {
-            *kept = stays.then_some(connection);
-            ending
-        }
-        Err(_) => Ending::Broken,
-    }
+    ask_over(connection, kept, exchange).await.unwrap_or(Ending::Broken)
 }
 
-/// How it ended, and whether the connection can be used again.
-async fn ask_over(connection: &mut Connection, exchange: &Exchange) -> io::Result<(Ending, bool)> {
-    let answer = connection.ask(exchange.bytes()).await?;
-    let ending = match answer.status {
-        200 if exchange.accepts(answer.body) => Ending::Fine,
-        200 => Ending::Wrong,
-        status => Ending::Status(status),
-    };
-    Ok((ending, answer.stays))
+/// Asks, and keeps the connection where the server does. `None` if it ended before anything came.
+async fn ask_over(
+    mut connection: Connection,
+    kept: &mut Option<Connection>,
+    exchange: &Exchange,
+) -> Option<Ending> {
+    let judged = connection.ask(exchange.bytes()).await.map(|answer| {
+        let ending = match answer.status {
+            200 if exchange.accepts(answer.body) => Ending::Fine,
+            200 => Ending::Wrong,
+            status => Ending::Status(status),
+        };
+        (ending, answer.stays)
+    });
+    match judged {
+        Ok((ending, stays)) => {
+            *kept = stays.then_some(connection);
+            Some(ending)
+        }
+        Err(_) => connection.has_begun_to_answer().then_some(Ending::Broken),
+    }
 }
 
 #[cfg(test)]
