@@ -291,6 +291,62 @@ mod tests {
     }
 
     #[test]
+    fn an_alias_leads_to_one_model() {
+        let models = |first: &str, second: &str| {
+            format!(
+                "{OLLAMA}[[model]]\nname = \"m\"\nupstreams = [\"a\"]\naliases = {first}\n\
+                 [[model]]\nname = \"n\"\nupstreams = [\"a\"]\naliases = {second}\n"
+            )
+        };
+        check(&models(r#"["x", "m:latest"]"#, r#"["y"]"#), &[]);
+        let already = |line: u32, alias: &str, model: &str, owner: &str| {
+            format!(
+                "{line}: the alias `{alias}` of model `{model}` leads to model `{owner}` already: take it out, or write another one"
+            )
+        };
+        check(&models(r#"["N"]"#, "[]"), &[&already(8, "N", "m", "n")]);
+        check(&models(r#"["x"]"#, r#"["X"]"#), &[&already(12, "X", "n", "m")]);
+        check(&models(r#"["m"]"#, "[]"), &[&already(8, "m", "m", "m")]);
+        check(
+            &models("[]", r#"["static-embed-en-256"]"#),
+            &[&already(12, "static-embed-en-256", "n", "static-embed-en-256")],
+        );
+        check(
+            &models(r#"["a b"]"#, "[]"),
+            &[
+                "8: an alias of model `m` is no name: the model name `a b` has ` ` in it: use letters, digits and any of `-_.:/@`: write another alias",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_default_model_must_be_one() {
+        check("[embed]\ndefault_model = \"static-embed-en-256:query\"", &[]);
+        check(
+            &format!(
+                "{OLLAMA}[[model]]\nname = \"m\"\nupstreams = [\"a\"]\naliases = [\"x\"]\n[embed]\ndefault_model = \"X\""
+            ),
+            &[],
+        );
+        check(
+            "[embed]\ndefault_model = \"m\"",
+            &["2: `default_model = \"m\"` in [embed] leads to no model: there are: static-embed-en-256"],
+        );
+        check(
+            "[embed]\ndefault_model = \"\"",
+            &["2: `default_model = \"\"` in [embed] leads to no model: there are: static-embed-en-256"],
+        );
+    }
+
+    #[test]
+    fn the_depth_of_a_body_has_a_bound_of_its_own() {
+        check(
+            "[server]\nmax_json_depth = 128",
+            &["2: `max_json_depth = 128` in [server] is too much: set it to 127 or less"],
+        );
+    }
+
+    #[test]
     fn names_are_given_once() {
         check(
             &format!("{OLLAMA}{OLLAMA}"),

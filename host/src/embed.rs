@@ -9,6 +9,7 @@ mod agreement;
 mod families;
 mod flights;
 mod fresh;
+pub(crate) mod names;
 mod send;
 mod served;
 mod setup;
@@ -41,6 +42,9 @@ pub(crate) use self::setup::add_embedded;
 pub struct ModelConfig {
     /// What clients ask for.
     pub name: String,
+    /// Other names that lead to it.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Its name at the upstreams, where that differs.
     #[serde(default)]
     pub upstream_name: Option<String>,
@@ -59,6 +63,10 @@ pub struct ModelConfig {
     /// Whether the model was trained so that a prefix of a vector is a vector (matryoshka).
     #[serde(default)]
     pub matryoshka: Option<bool>,
+    /// Whether texts that are too long are cut where a request does not say;
+    /// as each API does when absent: OpenAI's refuses them, Ollama's cuts.
+    #[serde(default)]
+    pub truncate: Option<bool>,
 }
 
 /// What is put before a text, by its purpose.
@@ -67,6 +75,17 @@ pub struct ModelConfig {
 pub struct Prompts {
     pub query: String,
     pub document: String,
+}
+
+impl Prompts {
+    /// What is put before a text of this purpose; nothing for [`Purpose::None`].
+    pub fn of(&self, purpose: Purpose) -> &str {
+        match purpose {
+            Purpose::Query => &self.query,
+            Purpose::Document => &self.document,
+            Purpose::None => "",
+        }
+    }
 }
 
 /// The `[embed]` table: bounds of a request.
@@ -78,12 +97,30 @@ pub struct Config {
     /// How long a request may take where the client sets no time.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
+    /// The model of a request that names none; without it, such a request is refused.
+    pub default_model: Option<String>,
+    pub token_arrays: TokenArrays,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_texts: 2048, timeout: Duration::from_secs(60) }
+        Self {
+            max_texts: 2048,
+            timeout: Duration::from_secs(60),
+            default_model: None,
+            token_arrays: TokenArrays::Cl100k,
+        }
     }
+}
+
+/// What becomes of numbers where OpenAI's API expects texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenArrays {
+    /// They are tokens of cl100k_base, as clients make them that think of OpenAI's models.
+    Cl100k,
+    /// They are refused.
+    Off,
 }
 
 /// What a client asks for.
@@ -148,14 +185,36 @@ pub enum EmbedError {
     Upstream(Arc<UpstreamError>),
 }
 
+/// What a client's word for a model leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    pub name: ModelName,
+    /// Where the word says it, as `NAME:query` does.
+    pub purpose: Option<Purpose>,
+}
+
 /// One model as it is served.
 pub struct Model {
     pub name: ModelName,
+    /// Other names that lead to it.
+    pub aliases: Vec<String>,
     pub tokenizer: Arc<Tokenizer>,
     /// Tokens that the model takes, special ones included; unknown where nobody said.
     pub max_tokens: Option<u32>,
     pub prompts: Prompts,
     pub preprocess: Vec<String>,
+    /// Whether texts that are too long are cut where a request does not say.
+    pub truncate: Option<bool>,
+}
+
+impl Model {
+    fn named(&self) -> names::Named<'_> {
+        names::Named {
+            name: self.name.as_str(),
+            aliases: &self.aliases,
+            has_query_prompt: self.prompts.query != self.prompts.document,
+        }
+    }
 }
 
 /// The gateway's own path from texts to embeddings.
@@ -216,6 +275,29 @@ impl Embedder {
 
     pub fn models(&self) -> &BTreeMap<ModelName, Model> {
         &self.models
+    }
+
+    /// The model that a client means by `asked`: its name, one of its aliases, either
+    /// with or without `:latest`, behind `embed/`, before `:query` or `:document`;
+    /// an empty word is the default model.
+    pub fn resolve(&self, asked: &str) -> Option<Resolved> {
+        let asked = match (asked, &self.config.default_model) {
+            ("", Some(default)) => default,
+            _ => asked,
+        };
+        let models = self.models.values().map(Model::named);
+        let (name, purpose) = names::resolve(asked, models)?;
+        Some(Resolved { name: ModelName::new(name).ok()?, purpose })
+    }
+
+    /// Every word that lists of models show; each leads to a model.
+    pub fn listed(&self) -> Vec<String> {
+        names::listed(self.models.values().map(Model::named))
+    }
+
+    /// Bounds of a request.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Asks an upstream once, then remembers.

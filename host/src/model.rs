@@ -54,8 +54,13 @@ impl fmt::Display for ModelName {
 /// What a text is for. Many models embed a question and a passage differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
+    /// A question, or whatever else is searched with.
     Query,
+    /// Something to be found.
     Document,
+    /// Whoever asks has put a prompt before the text, or wants none: the model
+    /// gets the text as it is. Plugins know no such purpose, and are told `document`.
+    None,
 }
 
 impl Purpose {
@@ -64,6 +69,15 @@ impl Purpose {
         match self {
             Self::Query => "query",
             Self::Document => "document",
+            Self::None => "none",
+        }
+    }
+
+    /// The same in the words of the plugin contract, which has no third one.
+    pub fn for_plugins(self) -> Self {
+        match self {
+            Self::Query => Self::Query,
+            Self::Document | Self::None => Self::Document,
         }
     }
 }

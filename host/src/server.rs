@@ -15,6 +15,7 @@ use crate::units::ByteSize;
 
 mod body;
 mod error;
+mod exchange;
 mod guard;
 mod health;
 mod input;
@@ -25,6 +26,7 @@ mod openai;
 mod options;
 mod route;
 mod service;
+mod tokens;
 mod wire;
 
 /// The `[server]` table.
@@ -36,6 +38,8 @@ pub struct Config {
     pub max_body: ByteSize,
     /// Bodies of all requests under way together, at most; more are asked to come back.
     pub max_bodies: ByteSize,
+    /// Arrays and objects in one another in a JSON body, at most, the body itself included.
+    pub max_json_depth: usize,
     /// How long a body may take to arrive.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
@@ -72,6 +76,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8642)),
             max_body: ByteSize::mib(32),
             max_bodies: ByteSize::mib(256),
+            max_json_depth: 32,
             body_timeout: Duration::from_secs(60),
             max_head: ByteSize::kib(64),
             head_timeout: Duration::from_secs(60),

@@ -6,8 +6,11 @@ use tokenizers::PostProcessor;
 
 use self::words::Words;
 
+mod cl100k;
 mod estimate;
 mod words;
+
+pub use self::cl100k::Cl100k;
 
 /// What counts the tokens of one model. Cheap to share behind an `Arc`.
 pub struct Tokenizer {

@@ -18,7 +18,13 @@ async fn every_case_that_does_not_wait_is_answered_as_expected() {
             None => scenes::ask(&usual.gateway, case).await,
         };
         let calls = usual.calls_since();
-        if let Err(why) = judge_case(case, &answer).and_then(|()| judge::calls(&case.id, calls)) {
+        let mut verdict = judge_case(case, &answer).and_then(|()| judge::calls(&case.id, calls));
+        if let Some(twin) = judge::twin(&case.id) {
+            let twin = usual.gateway.post(&case.path, twin).await;
+            verdict = verdict.and_then(|()| judge::same(&answer, &twin));
+            verdict = verdict.and_then(|()| judge::calls("twin", usual.calls_since()));
+        }
+        if let Err(why) = verdict {
             failed.push(format!("{}: {why}\n  expected: {} {}", case.id, case.expect_status, case.expect));
         }
     }

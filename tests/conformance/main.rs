@@ -1,6 +1,7 @@
 //! Do we speak OpenAI's and Ollama's language, and plugins ours?
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod asking; // the ways to name a model, to say what texts are for, and to send them
 mod cases; // the cases of `http.jsonl`, and how their bodies are written
 mod clients; // the real clients, once they are installed
 mod edges; // what the cases do not say: limits, health, pages from elsewhere

@@ -24,6 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_width", &["cli"]),
     ("icu_segmenter", &["analyzer", "plugin"]),
     ("tokenizers", &["tokenizer"]),
+    ("tiktoken_rs", &["tokenizer"]),
     ("model2vec_rs", &["upstream"]),
 ];
 

@@ -1,13 +1,17 @@
 //! What a file that can be read still gets wrong: names that lead nowhere,
 //! names given twice, keys that belong together, limits that let nothing through.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Config;
+use crate::embed::names::{self, Named};
 use crate::model::ModelName;
 use crate::units::ByteSize;
-use crate::{plugin, store, upstream};
+use crate::{embed, plugin, store, upstream};
+
+/// What the parser of JSON takes, at most.
+const MAX_JSON_DEPTH: usize = 127;
 
 /// Something that does not fit, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,7 @@ impl Faults {
             ("server.max_body", server.max_body.as_u64()),
             ("server.max_bodies", server.max_bodies.as_u64()),
             ("server.body_timeout", server.body_timeout.as_nanos() as u64),
+            ("server.max_json_depth", server.max_json_depth as u64),
             ("server.max_head", server.max_head.as_u64()),
             ("server.head_timeout", server.head_timeout.as_nanos() as u64),
             ("server.max_connections", server.max_connections as u64),
@@ -69,6 +74,10 @@ impl Faults {
         ];
         for (path, value) in bounds {
             self.bound(path, path, value);
+        }
+        if MAX_JSON_DEPTH < server.max_json_depth {
+            let message = format!("`max_json_depth = {}` in [server] is too much", server.max_json_depth);
+            self.add("server.max_json_depth", message, format!("set it to {MAX_JSON_DEPTH} or less"));
         }
         self.plugin_limits("plugins.limits", "plugins.limits", &plugins.limits.clone().into());
         if server.listen == config.admin.listen && server.listen.port() != 0 {
@@ -212,6 +221,46 @@ impl Faults {
             if let Some(max_tokens) = model.max_tokens {
                 self.bound(&format!("model.{at}.max_tokens"), "model.max_tokens", max_tokens.into());
             }
+        }
+        self.aliases(&config.models);
+        self.default_model(config);
+    }
+
+    /// An alias that is a name already, in whatever case, would lead nowhere or not always there.
+    fn aliases(&mut self, models: &[embed::ModelConfig]) {
+        let mut owners: BTreeMap<String, &str> =
+            models.iter().map(|model| (model.name.to_lowercase(), model.name.as_str())).collect();
+        owners.entry(super::EMBEDDED_MODEL.to_owned()).or_insert(super::EMBEDDED_MODEL);
+        for (at, model) in models.iter().enumerate() {
+            for (alias_at, alias) in model.aliases.iter().enumerate() {
+                let path = format!("model.{at}.aliases.{alias_at}");
+                if let Err(error) = ModelName::new(alias) {
+                    let message = format!("an alias of model `{}` is no name: {error}", model.name);
+                    self.add(path, message, "write another alias");
+                } else if let Some(owner) = owners.insert(alias.to_lowercase(), &model.name) {
+                    let message = format!(
+                        "the alias `{alias}` of model `{}` leads to model `{owner}` already",
+                        model.name
+                    );
+                    self.add(path, message, "take it out, or write another one");
+                }
+            }
+        }
+    }
+
+    fn default_model(&mut self, config: &Config) {
+        let Some(default) = &config.embed.default_model else { return };
+        let embedded = Named { name: super::EMBEDDED_MODEL, aliases: &[], has_query_prompt: false };
+        let models = config.models.iter().map(|model| Named {
+            name: &model.name,
+            aliases: &model.aliases,
+            has_query_prompt: false,
+        });
+        if names::resolve(default, models.chain([embedded])).is_none() {
+            let mut known: BTreeSet<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
+            known.insert(super::EMBEDDED_MODEL);
+            let message = format!("`default_model = \"{default}\"` in [embed] leads to no model");
+            self.add("embed.default_model", message, there_are(&known));
         }
     }
 

@@ -72,10 +72,7 @@ impl Served {
     }
 
     pub(super) fn prompt(&self, purpose: Purpose) -> &str {
-        match purpose {
-            Purpose::Query => &self.prompts.query,
-            Purpose::Document => &self.prompts.document,
-        }
+        self.prompts.of(purpose)
     }
 
     pub(super) fn queue(&self, truncate: bool) -> usize {
@@ -104,7 +101,7 @@ impl Served {
         ];
         if !way.prepared && !self.preprocessors.is_empty() {
             // A preprocessor is told what a text is for.
-            parts.push(way.purpose.as_str());
+            parts.push(way.purpose.for_plugins().as_str());
             parts.extend(self.preprocessors.iter().map(|plugin| plugin.fingerprint()));
         }
         Ok(Space::new(&parts))

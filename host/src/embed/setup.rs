@@ -87,6 +87,7 @@ pub(crate) fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<up
     }
     models.push(ModelConfig {
         name: embedded::MODEL_NAME.to_owned(),
+        aliases: Vec::new(),
         upstream_name: None,
         upstreams: vec![upstream],
         preprocess: Vec::new(),
@@ -94,6 +95,7 @@ pub(crate) fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<up
         tokenizer: None,
         max_tokens: None,
         matryoshka: None,
+        truncate: None,
     });
 }
 
@@ -144,6 +146,10 @@ struct Setup<'s> {
 impl Setup<'_> {
     fn model(&mut self, table: &ModelConfig) -> Result<(ModelName, (Model, Served)), SetupError> {
         let name = ModelName::new(&table.name).map_err(|error| other(format!("[[model]]: {error}")))?;
+        for alias in &table.aliases {
+            ModelName::new(alias)
+                .map_err(|error| other(format!("[[model]] `{name}`, `aliases`: {error}")))?;
+        }
         let at_upstream: Arc<str> = table.upstream_name.as_deref().unwrap_or(&table.name).into();
         let members = self.members(table, &at_upstream)?;
         let family = families::find(&at_upstream);
@@ -171,10 +177,12 @@ impl Setup<'_> {
         });
         let model = Model {
             name: name.clone(),
+            aliases: table.aliases.clone(),
             tokenizer: tokenizer.clone(),
             max_tokens,
             prompts: prompts.clone(),
             preprocess: table.preprocess.clone(),
+            truncate: table.truncate,
         };
         let served = Served {
             name: name.clone(),

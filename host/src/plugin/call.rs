@@ -171,7 +171,7 @@ fn context(call: &Call) -> types::Context<'_> {
         model: call.model.as_str(),
         purpose: match call.purpose {
             Purpose::Query => types::Purpose::Query,
-            Purpose::Document => types::Purpose::Document,
+            Purpose::Document | Purpose::None => types::Purpose::Document,
         },
         max_tokens: call.max_tokens,
         exact_tokens: call.tokenizer.is_exact(),

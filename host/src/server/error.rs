@@ -36,7 +36,7 @@ pub(super) struct ApiError {
 /// What a client had better do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retry {
-    /// As the status says.
+    /// As the status says: of those given so, clients repeat 408 alone.
     AsUsual,
     /// The same request would fail again.
     Never,
@@ -60,6 +60,11 @@ impl ApiError {
     /// The body is nothing that could have fields.
     pub(super) fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// The texts of a body are longer than a body may be.
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self { code: Some("request_too_large"), ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, message) }
     }
 
     /// What Ollama says in this case, where its clients look for it.
@@ -88,8 +93,9 @@ impl ApiError {
         Self { allow: Some(route.methods()), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
     }
 
+    /// A fault of the gateway's own, which the same request would find again.
     pub(super) fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        Self { retry: Retry::Never, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, message) }
     }
 
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
@@ -212,7 +218,8 @@ fn fate(error: &EmbedError) -> Fate {
         EmbedError::Rejected { .. } => unprocessable("text_rejected"),
         EmbedError::Plugin(error) => plugin_fate(error),
         EmbedError::Overloaded { retry_after } => busy(*retry_after),
-        EmbedError::Deadline(_) => code(StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        // What was embedded meanwhile is kept, so that there is less to do the next time.
+        EmbedError::Deadline(_) => again(StatusCode::GATEWAY_TIMEOUT, "timeout"),
         EmbedError::Upstream(error) => upstream_fate(error),
     }
 }
@@ -241,13 +248,8 @@ fn plugin_fate(error: &PluginError) -> Fate {
 
 fn upstream_fate(error: &UpstreamError) -> Fate {
     match error {
-        UpstreamError::Connect { .. } => Fate(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Some("upstream_unreachable"),
-            None,
-            Retry::After(RETRY_AFTER_UNKNOWN),
-        ),
-        UpstreamError::Timeout { .. } => code(StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        UpstreamError::Connect { .. } => again(StatusCode::SERVICE_UNAVAILABLE, "upstream_unreachable"),
+        UpstreamError::Timeout { .. } => again(StatusCode::GATEWAY_TIMEOUT, "timeout"),
         UpstreamError::NoModel { .. } => {
             Fate(StatusCode::NOT_FOUND, Some("model_not_found"), Some("model"), Retry::AsUsual)
         }
@@ -256,9 +258,9 @@ fn upstream_fate(error: &UpstreamError) -> Fate {
         }
         UpstreamError::Busy { .. } => busy(RETRY_AFTER_UNKNOWN),
         UpstreamError::Refused { .. } => hopeless(StatusCode::BAD_GATEWAY, "upstream_refused"),
-        UpstreamError::Fault { .. } | UpstreamError::Nonsense { .. } => {
-            code(StatusCode::BAD_GATEWAY, "upstream_failed")
-        }
+        UpstreamError::Fault { .. } => again(StatusCode::BAD_GATEWAY, "upstream_failed"),
+        // A wrong address, or something else that answers there: it will do so again.
+        UpstreamError::Nonsense { .. } => hopeless(StatusCode::BAD_GATEWAY, "upstream_failed"),
         UpstreamError::Count { .. } | UpstreamError::Dimensions { .. } | UpstreamError::Embedding { .. } => {
             hopeless(StatusCode::BAD_GATEWAY, "upstream_wrong")
         }
@@ -304,6 +306,11 @@ fn input(code: Option<&'static str>) -> Fate {
 
 fn unprocessable(code: &'static str) -> Fate {
     Fate(StatusCode::UNPROCESSABLE_ENTITY, Some(code), Some("input"), Retry::AsUsual)
+}
+
+/// The same request may succeed, if not at once.
+fn again(status: StatusCode, code: &'static str) -> Fate {
+    Fate(status, Some(code), None, Retry::After(RETRY_AFTER_UNKNOWN))
 }
 
 /// The same request would fail again, though the status invites a retry.
@@ -358,6 +365,42 @@ mod tests {
         check(EmbedError::Text { index: 3, fault }, Api::Openai, 502, &[("x-should-retry", "false")]);
         let count = UpstreamError::Count { upstream: "gpu".into(), sent: 2, got: 1 };
         check(EmbedError::Upstream(Arc::new(count)), Api::Openai, 502, &[("x-should-retry", "false")]);
+    }
+
+    #[test]
+    fn a_failure_that_may_pass_says_when_to_come_back() {
+        let upstream = || "gpu".to_owned();
+        let within = Duration::from_secs(60);
+        let source = std::io::Error::other("Connection refused").into();
+        for (error, status) in [
+            (UpstreamError::Connect { upstream: upstream(), url: "http://h".into(), source }, 503),
+            (UpstreamError::Timeout { upstream: upstream(), within }, 504),
+            (UpstreamError::Fault { upstream: upstream(), message: "EOF".into() }, 502),
+        ] {
+            check(EmbedError::Upstream(Arc::new(error)), Api::Openai, status, &wait("1", "1000"));
+        }
+        check(EmbedError::Deadline(within), Api::Openai, 504, &wait("1", "1000"));
+    }
+
+    /// OpenAI's clients repeat these by themselves unless they are told.
+    #[test]
+    fn whatever_clients_would_repeat_is_told_whether_to() {
+        let upstream = || "gpu".to_owned();
+        let every = [
+            UpstreamError::NoModel { upstream: upstream(), model: "m".into() },
+            UpstreamError::NotEmbedding { upstream: upstream(), model: "m".into() },
+            UpstreamError::Busy { upstream: upstream() },
+            UpstreamError::Refused { upstream: upstream(), message: "no".into() },
+            UpstreamError::Fault { upstream: upstream(), message: "EOF".into() },
+            UpstreamError::Nonsense { upstream: upstream(), reason: "html".into() },
+            UpstreamError::Count { upstream: upstream(), sent: 2, got: 1 },
+        ];
+        let errors = every.into_iter().map(|error| EmbedError::Upstream(Arc::new(error)));
+        for error in errors.map(|error| ApiError::from(&error)).chain([ApiError::internal("lost")]) {
+            let (said, response) = (format!("{error:?}"), error.into_response(Api::Openai));
+            let repeats = matches!(response.status().as_u16(), 408 | 409 | 429 | 500..);
+            assert!(!repeats || response.headers().contains_key("x-should-retry"), "{said}");
+        }
     }
 
     #[test]

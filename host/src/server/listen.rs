@@ -61,8 +61,8 @@ impl Listener {
     pub(super) async fn serve(self, tasks: TaskTracker, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.max_connections.max(1)));
         let service = Arc::new(self.service);
-        while let Some((stream, place)) = next(&self.socket, &places, &stop).await {
-            let connection = serve_connection(stream, service.clone(), self.limits, stop.clone());
+        while let Some((stream, peer, place)) = next(&self.socket, &places, &stop).await {
+            let connection = serve_connection(stream, peer, service.clone(), self.limits, stop.clone());
             let counted = observe::connection(self.name);
             tasks.spawn(async move {
                 connection.await;
@@ -77,12 +77,12 @@ async fn next(
     socket: &TcpListener,
     places: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let accepted = async {
         let place = places.clone().acquire_owned().await.ok()?;
         loop {
             match socket.accept().await {
-                Ok((stream, _)) => return Some((stream, place)),
+                Ok((stream, peer)) => return Some((stream, peer, place)),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -97,7 +97,13 @@ async fn next(
     }
 }
 
-async fn serve_connection(stream: TcpStream, service: Arc<Service>, limits: Limits, stop: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: Arc<Service>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     // A small answer must not wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "cannot switch off delays");
@@ -106,7 +112,7 @@ async fn serve_connection(stream: TcpStream, service: Arc<Service>, limits: Limi
     let answer = |request: Request<Incoming>| {
         let (service, under_way) = (service.clone(), activity.begin());
         async move {
-            let response = service.answer(request).await;
+            let response = service.answer(request, peer).await;
             drop(under_way);
             Ok::<_, std::convert::Infallible>(response)
         }

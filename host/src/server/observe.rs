@@ -2,13 +2,27 @@
 
 use std::time::Duration;
 
-use hyper::{Method, StatusCode};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Response, StatusCode};
 use metrics::{counter, gauge, histogram};
 
+use super::exchange::Exchange;
 use super::route::Route;
 use crate::embed::EmbedAnswer;
 
-/// What an answer was about, for the log; travels with the response.
+/// What is known of one request: filled in on its way, counted and logged at its end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Record {
+    /// `None` where nothing is at the path.
+    pub(super) route: Option<Route>,
+    /// Of the request's body, where it was read.
+    pub(super) bytes_in: usize,
+    /// Where texts were embedded.
+    pub(super) embedded: Option<Embedded>,
+}
+
+/// What an answer with embeddings was about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Embedded {
     n_texts: usize,
@@ -22,33 +36,24 @@ impl Embedded {
     }
 }
 
-/// One request that was answered.
-pub(super) struct Answered<'r> {
-    pub(super) id: &'r str,
-    pub(super) method: &'r Method,
-    /// `None` where nothing is at the path.
-    pub(super) route: Option<Route>,
-    pub(super) status: StatusCode,
-    pub(super) took: Duration,
-    pub(super) embedded: Option<Embedded>,
-}
-
-impl Answered<'_> {
+impl Record {
     /// Writes the access log's line, and counts.
-    pub(super) fn record(&self) {
+    pub(super) fn end(&self, exchange: &Exchange, response: &Response<Full<Bytes>>) {
+        let (status, took) = (response.status(), exchange.begun.elapsed());
         let route = self.route.map_or("none", Route::label);
-        counter!("embergate_http_requests_total", "route" => route, "status" => class(self.status))
-            .increment(1);
-        histogram!("embergate_http_request_seconds", "route" => route).record(self.took.as_secs_f64());
+        counter!("embergate_http_requests_total", "route" => route, "status" => class(status)).increment(1);
+        histogram!("embergate_http_request_seconds", "route" => route).record(took.as_secs_f64());
         if let Some(embedded) = self.embedded {
             histogram!("embergate_http_request_texts", "route" => route).record(embedded.n_texts as f64);
         }
-        self.log(route);
+        self.log(exchange, route, status, took);
     }
 
-    fn log(&self, route: &str) {
-        let (request_id, method, status) = (self.id, self.method.as_str(), self.status.as_u16());
-        let millis = (self.took.as_secs_f64() * 1e6).round() / 1e3;
+    fn log(&self, exchange: &Exchange, route: &str, status: StatusCode, took: Duration) {
+        let (request_id, method) = (&exchange.id, exchange.method.as_str());
+        let success = status.is_success();
+        let status = status.as_u16();
+        let millis = (took.as_secs_f64() * 1e6).round() / 1e3;
         match self.embedded {
             Some(Embedded { n_texts, n_hits, n_tokens }) => {
                 tracing::info!(
@@ -56,9 +61,7 @@ impl Answered<'_> {
                 );
             }
             // Probes and scrapes come every few seconds.
-            None if self.status.is_success() => {
-                tracing::debug!(request_id, method, route, status, millis, "request");
-            }
+            None if success => tracing::debug!(request_id, method, route, status, millis, "request"),
             None => tracing::info!(request_id, method, route, status, millis, "request"),
         }
     }

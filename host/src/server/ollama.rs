@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Response};
+use hyper::Response;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::error::ApiError;
+use super::exchange::Exchange;
 use super::input::Input;
-use super::options::{self, Options};
+use super::options::{self, Options, Told};
 use super::service::{Shared, json_response, off_the_workers};
-use super::wire;
-use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest};
-use crate::model::ModelName;
+use super::wire::{self, Field, Limits};
+use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Resolved};
+use crate::model::{ModelName, Purpose};
 
 mod keep_alive;
 mod model_options;
@@ -23,34 +23,38 @@ mod model_options;
 /// Answers `POST /api/embed`.
 pub(super) async fn embed(
     shared: &Shared,
-    headers: &HeaderMap,
+    exchange: &mut Exchange,
     body: &[u8],
-    begun: Instant,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
-    let asked = Asked::from_wire(body)?;
-    let options = Options::from_headers(headers, shared.times())?;
-    let model = shared.model(&asked.model)?;
+    let asked = Asked::from_wire(body, shared.limits())?;
+    let options = Options::from_headers(&exchange.headers, shared.times())?;
+    let Resolved { name: model, purpose } = shared.model(&asked.model)?;
+    let purpose = options.purpose(asked.purpose, purpose)?;
+    let told = Told {
+        purpose,
+        prompt: shared.prompt(&model, purpose),
+        notices: options::dropped(&asked.dropped).into_iter().collect(),
+    };
     let answer = if asked.texts.is_empty() {
         EmbedAnswer { embeddings: Vec::new(), n_tokens: 0, n_hits: 0, truncated: Vec::new() }
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
+            truncate: shared.truncate(&model, asked.truncate, true),
             model,
             texts: asked.texts,
-            purpose: options.purpose,
-            truncate: asked.truncate,
+            purpose,
             dimensions,
             lane: options.lane,
             prepared: options.prepared,
-            deadline: begun + options.timeout,
+            deadline: exchange.begun + options.timeout,
         };
-        shared.embed(request).await?
+        shared.embed(exchange, request).await?
     };
-    let (told, name) = (answer.clone(), asked.model);
-    let json = off_the_workers(&told, move || encode(&name, &answer, begun.elapsed())).await?;
+    let (kept, name, begun) = (answer.clone(), asked.model, exchange.begun);
+    let json = off_the_workers(&kept, move || encode(&name, &answer, begun.elapsed())).await?;
     let mut response = json_response(json);
-    options::tell(response.headers_mut(), options.purpose, &told, &asked.dropped);
-    response.extensions_mut().insert(super::observe::Embedded::of(&told));
+    options::tell(response.headers_mut(), told, &kept);
     Ok(response)
 }
 
@@ -67,51 +71,57 @@ async fn shorter(
 
 /// The body's fields; those that are not named here are ignored.
 #[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    model: Value,
-    #[serde(default)]
-    input: Input,
+struct Body<'b> {
+    #[serde(borrow, default)]
+    model: Field<'b>,
+    #[serde(borrow, default)]
+    input: Field<'b>,
     /// Belongs to the older API, and is no field of this one.
-    #[serde(default)]
-    prompt: Value,
-    #[serde(default)]
-    truncate: Value,
-    #[serde(default)]
-    dimensions: Value,
-    #[serde(default)]
-    keep_alive: Value,
-    #[serde(default)]
-    options: Value,
+    #[serde(borrow, default)]
+    prompt: Field<'b>,
+    #[serde(borrow, default)]
+    truncate: Field<'b>,
+    #[serde(borrow, default)]
+    dimensions: Field<'b>,
+    #[serde(borrow, default)]
+    keep_alive: Field<'b>,
+    #[serde(borrow, default)]
+    options: Field<'b>,
+    /// Ours: what the texts are for.
+    #[serde(borrow, default)]
+    input_type: Field<'b>,
 }
 
 /// A body that was understood.
 #[derive(Debug, PartialEq)]
 struct Asked {
+    /// Empty where none is named.
     model: String,
     /// May be empty: clients ask for nothing to find out whether a model is there.
     texts: Vec<String>,
-    truncate: bool,
+    purpose: Option<Purpose>,
+    truncate: Option<bool>,
     dimensions: Option<usize>,
     /// Fields that are valid and not heeded.
     dropped: Vec<&'static str>,
 }
 
 impl Asked {
-    fn from_wire(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = wire::object(body)?;
+    fn from_wire(body: &[u8], limits: Limits) -> Result<Self, ApiError> {
+        let body: Body<'_> = wire::object(body, limits.max_depth)?;
         let mut dropped = Vec::new();
-        if keep_alive::check(&body.keep_alive)? {
+        if keep_alive::check(&body.keep_alive.value("keep_alive")?)? {
             dropped.push("keep_alive");
         }
-        if model_options::check(&body.options)? {
+        if model_options::check(&body.options.value("options")?)? {
             dropped.push("options");
         }
         Ok(Self {
-            truncate: wire::boolean("truncate", &body.truncate, true)?,
-            dimensions: dimensions(&body.dimensions)?,
-            texts: texts(body.input, &body.prompt)?,
-            model: model(body.model)?,
+            truncate: wire::boolean("truncate", &body.truncate.value("truncate")?)?,
+            dimensions: dimensions(&body.dimensions.value("dimensions")?)?,
+            purpose: options::input_type(&body.input_type.value("input_type")?)?,
+            texts: texts(Input::read(body.input, limits.max_texts)?, body.prompt, limits)?,
+            model: model(body.model.value("model")?)?,
             dropped,
         })
     }
@@ -119,8 +129,8 @@ impl Asked {
 
 fn model(value: Value) -> Result<String, ApiError> {
     match value {
-        Value::String(name) if !name.is_empty() => Ok(name),
-        Value::String(_) | Value::Null => Err(ApiError::no_model("").in_ollamas_words("model '' not found")),
+        Value::String(name) => Ok(name),
+        Value::Null => Ok(String::new()),
         other => Err(ApiError::invalid(
             "model",
             format!("`model` must be a string, and is {}", wire::kind(&other)),
@@ -128,9 +138,9 @@ fn model(value: Value) -> Result<String, ApiError> {
     }
 }
 
-fn texts(input: Input, prompt: &Value) -> Result<Vec<String>, ApiError> {
+fn texts(input: Input<'_>, prompt: Field<'_>, limits: Limits) -> Result<Vec<String>, ApiError> {
     let texts = match input {
-        Input::Absent if !prompt.is_null() => {
+        Input::Absent if prompt.raw().is_some() => {
             let message = "`prompt` belongs to /api/embeddings: send `input` to /api/embed";
             return Err(ApiError::invalid("prompt", message));
         }
@@ -138,7 +148,10 @@ fn texts(input: Input, prompt: &Value) -> Result<Vec<String>, ApiError> {
         Input::Text(text) if text.is_empty() => return Ok(Vec::new()),
         Input::Text(text) => vec![text],
         Input::List(texts) => texts,
-        Input::Tokens | Input::Wrong(_) | Input::WrongElement { .. } => {
+        Input::TooMany { got } => {
+            return Err(ApiError::from(&EmbedError::TooManyTexts { got, max: limits.max_texts }));
+        }
+        Input::Tokens(_) | Input::Wrong(_) | Input::WrongElement { .. } => {
             return Err(ApiError::invalid("input", "invalid input type"));
         }
     };
@@ -190,16 +203,23 @@ fn encode(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embed::TokenArrays;
     use crate::model::Embedding;
 
     fn asked(texts: &[&str]) -> Asked {
         Asked {
             model: "m".into(),
             texts: texts.iter().map(|text| (*text).to_owned()).collect(),
-            truncate: true,
+            purpose: None,
+            truncate: None,
             dimensions: None,
             dropped: Vec::new(),
         }
+    }
+
+    fn from_wire(body: &str) -> Result<Asked, ApiError> {
+        let limits = Limits { max_depth: 8, max_texts: 3, max_decoded: 0, token_arrays: TokenArrays::Off };
+        Asked::from_wire(body.as_bytes(), limits)
     }
 
     /// `fields` are put beside a valid model.
@@ -209,12 +229,12 @@ mod tests {
 
     #[track_caller]
     fn check(fields: &str, want: Asked) {
-        assert_eq!(Asked::from_wire(body(fields).as_bytes()), Ok(want));
+        assert_eq!(from_wire(&body(fields)), Ok(want));
     }
 
     #[track_caller]
     fn check_refused(body: &str, status: u16, words: &str) {
-        let error = Asked::from_wire(body.as_bytes()).unwrap_err();
+        let error = from_wire(body).unwrap_err();
         assert_eq!(error.status, status);
         assert!(format!("{error:?}").contains(words), "{error:?}");
     }
@@ -223,7 +243,7 @@ mod tests {
     fn texts_are_cut_unless_told_otherwise() {
         check(r#""input":"a""#, asked(&["a"]));
         check(r#""input":["a","b"],"truncate":null"#, asked(&["a", "b"]));
-        check(r#""input":"a","truncate":false"#, Asked { truncate: false, ..asked(&["a"]) });
+        check(r#""input":"a","truncate":false"#, Asked { truncate: Some(false), ..asked(&["a"]) });
     }
 
     #[test]
@@ -268,8 +288,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_model_is_not_found() {
-        check_refused(r#"{"input":"a"}"#, 404, "model '' not found");
+    fn texts_may_say_what_they_are_for() {
+        check(
+            r#""input":"a","input_type":"query""#,
+            Asked { purpose: Some(Purpose::Query), ..asked(&["a"]) },
+        );
+        check_refused(&body(r#""input":"a","input_type":"x""#), 400, "`input_type` is `query`");
+    }
+
+    #[test]
+    fn more_texts_than_allowed_are_counted() {
+        check_refused(&body(r#""input":["a","b","c","d"]"#), 400, "4 texts, more than 3");
+    }
+
+    #[test]
+    fn a_model_may_be_missing_and_is_a_string() {
+        assert_eq!(from_wire(r#"{"input":"a"}"#).unwrap().model, "");
         check_refused(r#"{"model":7,"input":"a"}"#, 400, "`model` must be a string");
     }
 

@@ -7,153 +7,80 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Response};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tokio::time::Instant;
+use hyper::Response;
+use serde::Serialize;
 
 use super::error::ApiError;
-use super::input::Input;
-use super::options::{self, Options};
+use super::exchange::Exchange;
+use super::options::{self, Options, Told};
 use super::service::{Shared, json_response, off_the_workers};
-use super::wire;
-use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest};
-use crate::model::ModelName;
+use super::tokens::{self, Decoded};
+use super::wire::{self, Limits};
+use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
+
+mod asked;
+
+use self::asked::{Asked, Format, Given};
 
 /// Who owns the models, in the words of the API.
 const OWNER: &str = "embergate";
 
+/// Bytes of a body that are read on the spot; more would hold up other requests.
+const MAX_BODY_INLINE: usize = 256 * 1024;
+
 /// Answers `POST /v1/embeddings`.
 pub(super) async fn embeddings(
     shared: &Shared,
-    headers: &HeaderMap,
-    body: &[u8],
-    begun: Instant,
+    exchange: &mut Exchange,
+    body: &Bytes,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
-    let asked = Asked::from_wire(body)?;
-    let options = Options::from_headers(headers, shared.times())?;
+    let limits = shared.limits();
+    let asked = understood(body, limits).await?;
+    let options = Options::from_headers(&exchange.headers, shared.times())?;
+    let Resolved { name, purpose } = shared
+        .model(&asked.model)
+        .map_err(|error| if asked.model.is_empty() { no_model() } else { error })?;
+    let purpose = options.purpose(asked.purpose, purpose)?;
+    let Decoded { texts, cut } = match asked.given {
+        Given::Texts(texts) => Decoded { texts, cut: Vec::new() },
+        Given::Tokens(raw) => tokens::decoded(raw, limits).await?,
+    };
+    let told = Told {
+        purpose,
+        prompt: shared.prompt(&name, purpose),
+        notices: options::cut(&cut).into_iter().collect(),
+    };
     let request = EmbedRequest {
-        model: shared.model(&asked.model)?,
-        texts: asked.texts,
-        purpose: options.purpose,
-        truncate: asked.truncate,
+        truncate: shared.truncate(&name, asked.truncate, false),
+        model: name,
+        texts,
+        purpose,
         dimensions: asked.dimensions,
         lane: options.lane,
         prepared: options.prepared,
-        deadline: begun + options.timeout,
+        deadline: exchange.begun + options.timeout,
     };
-    let answer = shared.embed(request).await?;
+    let answer = shared.embed(exchange, request).await?;
     let (model, format) = (asked.model, asked.format);
-    let told = answer.clone();
-    let json = off_the_workers(&told, move || encode(&model, &answer, format)).await?;
+    let kept = answer.clone();
+    let json = off_the_workers(&kept, move || encode(&model, &answer, format)).await?;
     let mut response = json_response(json);
-    options::tell(response.headers_mut(), options.purpose, &told, &[]);
-    response.extensions_mut().insert(super::observe::Embedded::of(&told));
+    options::tell(response.headers_mut(), told, &kept);
     Ok(response)
 }
 
-/// The body's fields. `user` and all that are not named here are ignored.
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    model: Value,
-    #[serde(default)]
-    input: Input,
-    #[serde(default)]
-    dimensions: Value,
-    #[serde(default)]
-    encoding_format: Value,
-    /// Ours: whether a text that is too long is cut.
-    #[serde(default)]
-    truncate: Value,
+/// Reads a body: here where it is small, else on a thread that may take its time.
+async fn understood(body: &Bytes, limits: Limits) -> Result<Asked, ApiError> {
+    if body.len() <= MAX_BODY_INLINE {
+        return Asked::from_wire(body, limits);
+    }
+    let body = body.clone();
+    let lost = |_| ApiError::internal("the body could not be read");
+    tokio::task::spawn_blocking(move || Asked::from_wire(&body, limits)).await.map_err(lost)?
 }
 
-/// A body that was understood.
-#[derive(Debug, PartialEq)]
-struct Asked {
-    model: String,
-    texts: Vec<String>,
-    dimensions: Option<usize>,
-    format: Format,
-    truncate: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Float,
-    Base64,
-}
-
-impl Asked {
-    fn from_wire(body: &[u8]) -> Result<Self, ApiError> {
-        let body: Body = wire::object(body)?;
-        Ok(Self {
-            model: model(body.model)?,
-            texts: texts(body.input)?,
-            dimensions: dimensions(&body.dimensions)?,
-            format: format(&body.encoding_format)?,
-            truncate: wire::boolean("truncate", &body.truncate, false)?,
-        })
-    }
-}
-
-fn model(value: Value) -> Result<String, ApiError> {
-    match value {
-        Value::String(name) => Ok(name),
-        Value::Null => Err(ApiError::invalid("model", "`model` is missing: GET /v1/models lists the models")),
-        other => Err(ApiError::invalid(
-            "model",
-            format!("`model` must be a string, and is {}", wire::kind(&other)),
-        )),
-    }
-}
-
-fn texts(input: Input) -> Result<Vec<String>, ApiError> {
-    let wrong = |message: String| Err(ApiError::invalid("input", message));
-    let texts = match input {
-        Input::Text(text) => vec![text],
-        Input::List(texts) => texts,
-        Input::Absent => return wrong("`input` is missing: send a text or a list of texts".to_owned()),
-        Input::Tokens => {
-            return wrong(
-                "`input` has token numbers, which are not decoded: send texts \
-                 (in LangChain, set `check_embedding_ctx_length=False`)"
-                    .to_owned(),
-            );
-        }
-        Input::Wrong(what) => {
-            return wrong(format!("`input` must be a text or a list of texts, and is {what}"));
-        }
-        Input::WrongElement { index, what } => {
-            return wrong(format!("`input` must be a list of texts, and has {what} at index {index}"));
-        }
-    };
-    if texts.is_empty() {
-        return Err(ApiError::from(&EmbedError::NoTexts));
-    }
-    match texts.iter().position(String::is_empty) {
-        Some(index) => Err(ApiError::from(&EmbedError::EmptyText { index })),
-        None => Ok(texts),
-    }
-}
-
-fn dimensions(value: &Value) -> Result<Option<usize>, ApiError> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    match value.as_u64().and_then(|dimensions| usize::try_from(dimensions).ok()) {
-        Some(dimensions @ 1..) => Ok(Some(dimensions)),
-        _ => Err(ApiError::invalid("dimensions", "`dimensions` must be a whole number from 1")),
-    }
-}
-
-fn format(value: &Value) -> Result<Format, ApiError> {
-    match value {
-        Value::Null => Ok(Format::Float),
-        Value::String(name) if name.eq_ignore_ascii_case("float") => Ok(Format::Float),
-        Value::String(name) if name.eq_ignore_ascii_case("base64") => Ok(Format::Base64),
-        _ => Err(ApiError::invalid("encoding_format", "`encoding_format` must be `float` or `base64`")),
-    }
+fn no_model() -> ApiError {
+    ApiError::invalid("model", "`model` is missing: GET /v1/models lists the models")
 }
 
 /// Writes the answer, echoing `model` as the client wrote it.
@@ -219,132 +146,38 @@ struct ModelBody<'m> {
 }
 
 impl<'m> ModelBody<'m> {
-    fn new(name: &'m ModelName, created: u64) -> Self {
-        Self { id: name.as_str(), object: "model", created, owned_by: OWNER }
+    fn new(id: &'m str, created: u64) -> Self {
+        Self { id, object: "model", created, owned_by: OWNER }
     }
 }
 
-/// Answers `GET /v1/models`.
+/// Answers `GET /v1/models`: every word that leads to a model, because clients
+/// offer nothing else to choose from.
 pub(super) fn models(shared: &Shared) -> Response<Full<Bytes>> {
     #[derive(Serialize)]
     struct List<'m> {
         object: &'static str,
         data: Vec<ModelBody<'m>>,
     }
-    let data = shared.embedder.models().keys().map(|name| ModelBody::new(name, shared.started)).collect();
+    let ids = shared.embedder.listed();
+    let data = ids.iter().map(|id| ModelBody::new(id, shared.started)).collect();
     json_response(wire::to_json(&List { object: "list", data }))
 }
 
-/// Answers `GET /v1/models/{id}`.
+/// Answers `GET /v1/models/{id}` for all that the list has, and for other ways to write it.
 pub(super) fn one_model(shared: &Shared, id: &str) -> Result<Response<Full<Bytes>>, ApiError> {
-    let name = shared.model(id).map_err(|_| ApiError::no_model(id))?;
-    Ok(json_response(wire::to_json(&ModelBody::new(&name, shared.started))))
+    match shared.embedder.resolve(id) {
+        Some(_) if !id.is_empty() => Ok(json_response(wire::to_json(&ModelBody::new(id, shared.started)))),
+        _ => Err(ApiError::no_model(id)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
     use crate::model::Embedding;
-    use crate::server::route::Api;
-
-    fn asked(texts: &[&str]) -> Asked {
-        Asked {
-            model: "m".into(),
-            texts: texts.iter().map(|text| (*text).to_owned()).collect(),
-            dimensions: None,
-            format: Format::Float,
-            truncate: false,
-        }
-    }
-
-    #[track_caller]
-    fn check(body: &str, want: Asked) {
-        assert_eq!(Asked::from_wire(body.as_bytes()), Ok(want));
-    }
-
-    /// `said` must be in the message, and `param` must be named.
-    #[track_caller]
-    fn check_refused(body: &str, param: Option<&str>, said: &str) {
-        let error = Asked::from_wire(body.as_bytes()).unwrap_err();
-        assert_eq!(error.status, 400);
-        let body = futures_body(error);
-        assert_eq!(body["error"]["param"].as_str(), param, "{body}");
-        assert_eq!(body["error"]["type"], "invalid_request_error");
-        assert!(body["error"]["message"].as_str().unwrap().contains(said), "{body}");
-    }
-
-    fn futures_body(error: ApiError) -> Value {
-        let body = error.into_response(Api::Openai).into_body();
-        let frame = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::frame(&mut { body }));
-        serde_json::from_slice(&frame.unwrap().unwrap().unwrap().into_data().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_text_and_a_list_are_understood() {
-        check(r#"{"model":"m","input":"hello"}"#, asked(&["hello"]));
-        check(r#"{"model":"m","input":["a","b"],"user":"u","prefix":{}}"#, asked(&["a", "b"]));
-    }
-
-    #[test]
-    fn base64_comes_only_when_asked_in_any_case_and_null_is_absent() {
-        for (format, want) in
-            [("null", Format::Float), (r#""BASE64""#, Format::Base64), (r#""Float""#, Format::Float)]
-        {
-            let body = format!(r#"{{"model":"m","input":"a","encoding_format":{format}}}"#);
-            check(&body, Asked { format: want, ..asked(&["a"]) });
-        }
-        check_refused(
-            r#"{"model":"m","input":"a","encoding_format":"int8"}"#,
-            Some("encoding_format"),
-            "`float` or `base64`",
-        );
-    }
-
-    #[test]
-    fn dimensions_are_whole_and_at_least_one() {
-        let with = |dimensions: &str| format!(r#"{{"model":"m","input":"a","dimensions":{dimensions}}}"#);
-        check(&with("256"), Asked { dimensions: Some(256), ..asked(&["a"]) });
-        check(&with("null"), asked(&["a"]));
-        for wrong in ["0", "-1", "1.5", r#""256""#, "true", "1e30"] {
-            check_refused(&with(wrong), Some("dimensions"), "whole number from 1");
-        }
-    }
-
-    #[test]
-    fn truncate_is_an_extension_and_off_by_default() {
-        check(r#"{"model":"m","input":"a","truncate":true}"#, Asked { truncate: true, ..asked(&["a"]) });
-        check_refused(r#"{"model":"m","input":"a","truncate":"yes"}"#, Some("truncate"), "a string");
-    }
-
-    #[test]
-    fn a_wrong_input_says_what_it_is_and_where() {
-        check_refused(r#"{"model":"m"}"#, Some("input"), "missing");
-        check_refused(r#"{"model":"m","input":null}"#, Some("input"), "missing");
-        check_refused(r#"{"model":"m","input":{"text":"a"}}"#, Some("input"), "an object");
-        check_refused(r#"{"model":"m","input":["a",1]}"#, Some("input"), "a number at index 1");
-        check_refused(r#"{"model":"m","input":[[1,2]]}"#, Some("input"), "check_embedding_ctx_length=False");
-    }
-
-    #[test]
-    fn an_empty_text_is_named_by_its_index() {
-        check_refused(r#"{"model":"m","input":""}"#, Some("input"), "text 0 is empty");
-        check_refused(r#"{"model":"m","input":["a","","b"]}"#, Some("input"), "text 1 is empty");
-        check_refused(r#"{"model":"m","input":[]}"#, Some("input"), "at least one text");
-    }
-
-    #[test]
-    fn a_model_is_needed_and_is_a_string() {
-        check_refused(r#"{"input":"a"}"#, Some("model"), "missing");
-        check_refused(r#"{"model":7,"input":"a"}"#, Some("model"), "a number");
-    }
-
-    #[test]
-    fn what_is_no_object_is_refused() {
-        check_refused(r#"{"model": "m", "input": "#, None, "not valid JSON");
-        check_refused("[1,2]", None, "an array");
-    }
 
     fn answer(vectors: &[&[f32]]) -> EmbedAnswer {
         let embeddings = vectors.iter().map(|vector| Embedding::new(vector.to_vec()).unwrap()).collect();
@@ -381,51 +214,5 @@ mod tests {
     fn base64_is_little_endian_in_the_standard_alphabet() {
         let json = String::from_utf8(encode("m", &answer(&[&[1.0, -1.0]]), Format::Base64)).unwrap();
         assert!(json.contains(r#""embedding":"AACAPwAAgL8=""#), "{json}");
-    }
-
-    fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            ".{0,12}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(3, 24, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map(".{0,6}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn any_fields_give_a_request_or_a_well_formed_error(
-            fields in prop::collection::btree_map(
-                prop_oneof![
-                    Just("model"), Just("input"), Just("dimensions"), Just("encoding_format"), Just("truncate"),
-                ],
-                any_json(),
-                0..5,
-            )
-        ) {
-            let body = serde_json::to_vec(&fields).unwrap();
-            match Asked::from_wire(&body) {
-                Ok(asked) => prop_assert!(!asked.texts.is_empty() && asked.texts.iter().all(|text| !text.is_empty())),
-                Err(error) => {
-                    let body = futures_body(error);
-                    prop_assert!(body["error"]["message"].is_string());
-                    prop_assert!(body["error"]["param"].is_string());
-                }
-            }
-        }
-
-        #[test]
-        fn any_bytes_give_a_request_or_an_error(body in prop::collection::vec(any::<u8>(), 0..64)) {
-            if let Err(error) = Asked::from_wire(&body) {
-                prop_assert_eq!(error.status, 400);
-            }
-        }
     }
 }

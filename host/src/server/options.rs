@@ -5,24 +5,34 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
+use serde_json::Value;
+
 use super::error::ApiError;
+use super::wire;
 use crate::embed::{EmbedAnswer, Lane};
 use crate::model::Purpose;
 
 const PURPOSE: &str = "x-embergate-purpose";
+const PROMPT: &str = "x-embergate-prompt";
 const LANE: &str = "x-embergate-lane";
 const TIMEOUT: &str = "x-embergate-timeout-ms";
 const PREPARED: &str = "x-embergate-prepared";
 const CACHE: &str = "x-embergate-cache";
 const NOTICE: &str = "x-embergate-notice";
+/// The field of a body that says the purpose.
+const INPUT_TYPE: &str = "input_type";
 
 /// Indexes named in a notice, at most.
 const MAX_NAMED: usize = 10;
 
+/// Bytes of a prompt that are told, at most: some clients refuse long headers.
+const MAX_PROMPT: usize = 1024;
+
 /// The request's headers of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    pub(super) purpose: Purpose,
+    /// Where the header says one.
+    purpose: Option<Purpose>,
     pub(super) lane: Option<Lane>,
     pub(super) timeout: Duration,
     pub(super) prepared: bool,
@@ -43,10 +53,13 @@ impl Options {
     /// Names the header, and what it may say.
     pub(super) fn from_headers(headers: &HeaderMap, times: Times) -> Result<Self, ApiError> {
         let purpose = match word(headers, PURPOSE).as_deref() {
-            None | Some("document") => Purpose::Document,
-            Some("query") => Purpose::Query,
+            None => None,
+            Some("query") => Some(Purpose::Query),
+            Some("document") => Some(Purpose::Document),
+            Some("none") => Some(Purpose::None),
             Some(_) => {
-                return Err(ApiError::invalid(PURPOSE, "`x-embergate-purpose` is `query` or `document`"));
+                let message = "`x-embergate-purpose` is `query`, `document` or `none`";
+                return Err(ApiError::invalid(PURPOSE, message));
             }
         };
         let lane = match word(headers, LANE).as_deref() {
@@ -74,6 +87,53 @@ impl Options {
         };
         Ok(Self { purpose, lane, timeout: timeout.min(times.longest), prepared })
     }
+
+    /// What the texts are for: by the header, else `input_type`, else the model's
+    /// name as it was asked for; documents where none of them says.
+    ///
+    /// # Errors
+    /// Two of them say different things.
+    pub(super) fn purpose(
+        &self,
+        input_type: Option<Purpose>,
+        by_name: Option<Purpose>,
+    ) -> Result<Purpose, ApiError> {
+        let said = [(PURPOSE, self.purpose), (INPUT_TYPE, input_type), ("model", by_name)];
+        let mut said = said.into_iter().filter_map(|(place, purpose)| Some((place, purpose?)));
+        let Some((place, purpose)) = said.next() else { return Ok(Purpose::Document) };
+        match said.find(|(_, other)| *other != purpose) {
+            None => Ok(purpose),
+            Some((other_place, other)) => Err(ApiError::invalid(
+                other_place,
+                format!(
+                    "`{place}` says that the texts are for `{}`, and `{other_place}` that they are for `{}`: leave one out",
+                    purpose.as_str(),
+                    other.as_str()
+                ),
+            )),
+        }
+    }
+}
+
+/// The purpose that the field `input_type` says, in the words of several providers.
+pub(super) fn input_type(value: &Value) -> Result<Option<Purpose>, ApiError> {
+    let word = match value {
+        Value::Null => return Ok(None),
+        Value::String(word) => word.to_ascii_lowercase(),
+        other => {
+            let message = format!("`input_type` must be a string, and is {}", wire::kind(other));
+            return Err(ApiError::invalid(INPUT_TYPE, message));
+        }
+    };
+    match word.as_str() {
+        "query" | "search_query" => Ok(Some(Purpose::Query)),
+        "document" | "search_document" | "passage" => Ok(Some(Purpose::Document)),
+        "none" => Ok(Some(Purpose::None)),
+        _ => Err(ApiError::invalid(
+            INPUT_TYPE,
+            "`input_type` is `query` (or `search_query`), `document` (or `search_document`, `passage`) or `none`",
+        )),
+    }
 }
 
 /// A header in lower case; one that is no text is an empty word, which nothing accepts.
@@ -81,13 +141,28 @@ fn word(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| value.to_str().unwrap_or("").trim().to_ascii_lowercase())
 }
 
-/// Tells what became of a request: its purpose, `hits/texts`, and what was dropped or cut.
-pub(super) fn tell(headers: &mut HeaderMap, purpose: Purpose, answer: &EmbedAnswer, dropped: &[&str]) {
-    headers.insert(PURPOSE, HeaderValue::from_static(purpose.as_str()));
+/// What an answer tells of its request, beside what came of its texts.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) purpose: Purpose,
+    /// What was put before each text.
+    pub(super) prompt: String,
+    /// Whatever else is not as asked: [`dropped`], [`cut`].
+    pub(super) notices: Vec<String>,
+}
+
+/// Tells what became of a request: its purpose and prompt, `hits/texts`, and what was dropped or cut.
+pub(super) fn tell(headers: &mut HeaderMap, told: Told, answer: &EmbedAnswer) {
+    headers.insert(PURPOSE, HeaderValue::from_static(told.purpose.as_str()));
+    if !told.prompt.is_empty() {
+        insert(headers, PROMPT, &quoted(&told.prompt));
+    }
     let cache = format!("{}/{}", answer.n_hits, answer.embeddings.len());
     insert(headers, CACHE, &cache);
-    if let Some(notice) = notice(&answer.truncated, dropped) {
-        insert(headers, NOTICE, &notice);
+    let mut notices = told.notices;
+    notices.extend(indexes("truncated texts", &answer.truncated));
+    if !notices.is_empty() {
+        insert(headers, NOTICE, &notices.join("; "));
     }
 }
 
@@ -97,21 +172,43 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// One line about everything that is not as asked.
-fn notice(truncated: &[usize], dropped: &[&str]) -> Option<String> {
-    let mut parts = Vec::new();
-    if !dropped.is_empty() {
-        parts.push(format!("dropped, because the gateway sets it for each model: {}", dropped.join(", ")));
+/// A prompt as a JSON string in ASCII, so that spaces at its ends and line breaks
+/// survive in a header; one that is too long ends in `…`.
+fn quoted(prompt: &str) -> String {
+    let end = prompt.floor_char_boundary(MAX_PROMPT);
+    let shown = if end < prompt.len() { format!("{}…", &prompt[..end]) } else { prompt.to_owned() };
+    let mut quoted = String::with_capacity(shown.len() + 2);
+    for character in Value::String(shown).to_string().chars() {
+        match character {
+            ' '..='~' => quoted.push(character),
+            _ => {
+                let mut units = [0; 2];
+                quoted.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+        }
     }
-    if !truncated.is_empty() {
-        let named: Vec<_> = truncated.iter().take(MAX_NAMED).map(usize::to_string).collect();
-        let more = match truncated.len().saturating_sub(MAX_NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        parts.push(format!("truncated texts: {}{more}", named.join(", ")));
-    }
-    (!parts.is_empty()).then(|| parts.join("; "))
+    quoted
+}
+
+/// The notice about fields that are valid and not heeded.
+pub(super) fn dropped(fields: &[&str]) -> Option<String> {
+    let fields = fields.join(", ");
+    (!fields.is_empty()).then(|| format!("dropped, because the gateway sets it for each model: {fields}"))
+}
+
+/// The notice about texts that were sent as tokens which began or ended inside a character.
+pub(super) fn cut(texts: &[usize]) -> Option<String> {
+    indexes("tokens began or ended inside a character, which was left out, in texts", texts)
+}
+
+/// One line that names the first of `indexes`.
+fn indexes(what: &str, indexes: &[usize]) -> Option<String> {
+    let named: Vec<_> = indexes.iter().take(MAX_NAMED).map(usize::to_string).collect();
+    let more = match indexes.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!indexes.is_empty()).then(|| format!("{what}: {}{more}", named.join(", ")))
 }
 
 #[cfg(test)]
@@ -121,7 +218,7 @@ mod tests {
     const TIMES: Times = Times { unasked: Duration::from_secs(60), longest: Duration::from_secs(600) };
 
     const DEFAULTS: Options =
-        Options { purpose: Purpose::Document, lane: None, timeout: Duration::from_secs(60), prepared: false };
+        Options { purpose: None, lane: None, timeout: Duration::from_secs(60), prepared: false };
 
     #[track_caller]
     fn check(headers: &[(&'static str, &'static str)], want: Result<Options, &'static str>) {
@@ -143,7 +240,8 @@ mod tests {
 
     #[test]
     fn each_header_is_read() {
-        check(&[(PURPOSE, "Query")], Ok(Options { purpose: Purpose::Query, ..DEFAULTS }));
+        check(&[(PURPOSE, "Query")], Ok(Options { purpose: Some(Purpose::Query), ..DEFAULTS }));
+        check(&[(PURPOSE, "none")], Ok(Options { purpose: Some(Purpose::None), ..DEFAULTS }));
         check(&[(LANE, "bulk")], Ok(Options { lane: Some(Lane::Bulk), ..DEFAULTS }));
         check(&[(PREPARED, "true")], Ok(Options { prepared: true, ..DEFAULTS }));
         check(&[(TIMEOUT, "1500")], Ok(Options { timeout: Duration::from_millis(1500), ..DEFAULTS }));
@@ -165,18 +263,82 @@ mod tests {
         check(&[(TIMEOUT, "5s")], Err(TIMEOUT));
     }
 
+    const QUERY: Option<Purpose> = Some(Purpose::Query);
+    const DOCUMENT: Option<Purpose> = Some(Purpose::Document);
+    const NONE: Option<Purpose> = Some(Purpose::None);
+
+    /// By header, `input_type` and name; an error names the later of the two that differ.
+    #[track_caller]
+    fn check_purpose(said: [Option<Purpose>; 3], want: Result<Purpose, &str>) {
+        let [purpose, input_type, by_name] = said;
+        match (Options { purpose, ..DEFAULTS }.purpose(input_type, by_name), want) {
+            (Ok(got), Ok(want)) => assert_eq!(got, want),
+            (Err(got), Err(param)) => {
+                assert!(format!("{got:?}").contains(&format!("param: Some({param:?})")), "{got:?}");
+            }
+            (got, want) => panic!("{got:?} is not {want:?}"),
+        }
+    }
+
     #[test]
-    fn a_notice_names_what_was_dropped_and_the_first_texts_that_were_cut() {
-        assert_eq!(notice(&[], &[]), None);
+    fn a_purpose_may_be_said_anywhere_and_is_document_otherwise() {
+        check_purpose([None, None, None], Ok(Purpose::Document));
+        check_purpose([QUERY, None, None], Ok(Purpose::Query));
+        check_purpose([None, NONE, None], Ok(Purpose::None));
+        check_purpose([None, None, QUERY], Ok(Purpose::Query));
+        check_purpose([QUERY, QUERY, QUERY], Ok(Purpose::Query));
+    }
+
+    #[test]
+    fn two_purposes_that_differ_are_a_mistake() {
+        check_purpose([QUERY, DOCUMENT, None], Err(INPUT_TYPE));
+        check_purpose([NONE, None, QUERY], Err("model"));
+        check_purpose([None, DOCUMENT, QUERY], Err("model"));
+        check_purpose([QUERY, QUERY, DOCUMENT], Err("model"));
+    }
+
+    #[test]
+    fn an_input_type_is_read_as_other_providers_spell_it() {
+        let check = |value: Value, want: Option<Option<Purpose>>| {
+            assert_eq!(input_type(&value).ok(), want, "{value}");
+        };
+        check(Value::Null, Some(None));
+        for (word, purpose) in [
+            ("query", QUERY),
+            ("search_query", QUERY),
+            ("Search_Document", DOCUMENT),
+            ("document", DOCUMENT),
+            ("passage", DOCUMENT),
+            ("none", NONE),
+        ] {
+            check(word.into(), Some(purpose));
+        }
+        for wrong in [Value::from("classification"), Value::from(""), Value::from(1), Value::from(true)] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_told_so_that_nothing_of_it_is_lost() {
+        assert_eq!(quoted("query: "), r#""query: ""#);
+        assert_eq!(quoted("a \"b\"\nQuery:"), r#""a \"b\"\nQuery:""#);
+        assert_eq!(quoted("soru — 🧪\u{7f}"), r#""soru \u2014 \ud83e\uddea\u007f""#);
+        let long = quoted(&"ä".repeat(600));
+        let read: String = serde_json::from_str(&long).unwrap();
+        assert_eq!(read, format!("{}…", "ä".repeat(512)));
+        HeaderValue::from_str(&long).unwrap();
+    }
+
+    #[test]
+    fn notices_name_what_was_dropped_and_the_first_texts() {
+        assert_eq!((dropped(&[]), cut(&[]), indexes("cut", &[])), (None, None, None));
         assert_eq!(
-            notice(&[1, 4], &["keep_alive", "options"]).as_deref(),
-            Some(
-                "dropped, because the gateway sets it for each model: keep_alive, options; truncated texts: 1, 4"
-            )
+            dropped(&["keep_alive", "options"]).as_deref(),
+            Some("dropped, because the gateway sets it for each model: keep_alive, options")
         );
         let many: Vec<_> = (0..12).collect();
         assert_eq!(
-            notice(&many, &[]).as_deref(),
+            indexes("truncated texts", &many).as_deref(),
             Some("truncated texts: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more")
         );
     }

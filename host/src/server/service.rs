@@ -1,5 +1,10 @@
-//! A request's way: checked, routed, answered, told apart by an id, and logged.
+//! A request's way, one step after the other: routed, checked, answered, told, logged.
+//!
+//! A step goes into [`Service::steps`], where it may end the request; what it
+//! learns goes into the [`Exchange`]. A route goes into `route.rs` and
+//! [`Service::dispatch`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,26 +12,20 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response};
-use tokio::time::Instant;
+use hyper::{Method, Request, Response};
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
-use super::body::Bodies;
+use super::body::{Bodies, Held};
 use super::error::ApiError;
-use super::observe::{Answered, Embedded};
+use super::exchange::{Exchange, REQUEST_ID};
+use super::observe::Embedded;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
+use super::wire::Limits;
 use super::{Config, guard, health, ollama, openai};
-use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder};
-use crate::model::ModelName;
+use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Resolved};
+use crate::model::{ModelName, Purpose};
 use crate::telemetry::Metrics;
-
-const REQUEST_ID: &str = "x-request-id";
-
-/// Characters of a client's own request id, at most; a longer one is replaced.
-const MAX_REQUEST_ID: usize = 128;
 
 /// Numbers that are turned into text on the spot; more would hold up other requests.
 const MAX_NUMBERS_INLINE: usize = 64 * 1024;
@@ -63,35 +62,68 @@ impl Shared {
         Times { unasked: self.embedder.timeout(), longest: self.config.max_timeout }
     }
 
-    /// The model that a client means: Ollama's clients leave out `:latest`, or add it.
-    pub(super) fn model(&self, asked: &str) -> Result<ModelName, ApiError> {
-        let name = ModelName::new(asked).map_err(|error| {
-            ApiError::invalid("model", error.to_string()).in_ollamas_words("invalid model name")
-        })?;
-        if self.embedder.model(&name).is_some() {
-            return Ok(name);
-        }
-        let other = match asked.strip_suffix(":latest") {
-            Some(bare) => bare.to_owned(),
-            None => format!("{asked}:latest"),
-        };
-        match ModelName::new(&other) {
-            Ok(other) if self.embedder.model(&other).is_some() => Ok(other),
-            _ => Err(ApiError::from(&EmbedError::UnknownModel(name))),
+    /// What a body may ask for.
+    pub(super) fn limits(&self) -> Limits {
+        let embed = self.embedder.config();
+        Limits {
+            max_depth: self.config.max_json_depth,
+            max_texts: embed.max_texts,
+            max_decoded: usize::try_from(self.config.max_body.as_u64()).unwrap_or(usize::MAX),
+            token_arrays: embed.token_arrays,
         }
     }
 
+    /// The model that a client means, by any word that [`Embedder::resolve`] knows.
+    pub(super) fn model(&self, asked: &str) -> Result<Resolved, ApiError> {
+        if let Some(resolved) = self.embedder.resolve(asked) {
+            return Ok(resolved);
+        }
+        if asked.is_empty() {
+            return Err(ApiError::no_model("").in_ollamas_words("model '' not found"));
+        }
+        let name = ModelName::new(asked).map_err(|error| {
+            ApiError::invalid("model", error.to_string()).in_ollamas_words("invalid model name")
+        })?;
+        Err(ApiError::from(&EmbedError::UnknownModel(name)))
+    }
+
+    /// What is put before a text of `purpose`.
+    pub(super) fn prompt(&self, model: &ModelName, purpose: Purpose) -> String {
+        self.embedder.model(model).map(|model| model.prompts.of(purpose).to_owned()).unwrap_or_default()
+    }
+
+    /// Whether texts that are too long are cut: as the client says, else the model's table, else the API.
+    pub(super) fn truncate(&self, model: &ModelName, asked: Option<bool>, api: bool) -> bool {
+        asked.or_else(|| self.embedder.model(model)?.truncate).unwrap_or(api)
+    }
+
+    /// Reads the request's body.
+    async fn read<B>(&self, exchange: &mut Exchange, body: B) -> Result<Held, ApiError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let body = self.bodies.read(&exchange.headers, body).await?;
+        exchange.record.bytes_in = body.bytes.len();
+        Ok(body)
+    }
+
     /// Embeds, and logs what is not the client's fault with all its causes.
-    pub(super) async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, ApiError> {
+    pub(super) async fn embed(
+        &self,
+        exchange: &mut Exchange,
+        request: EmbedRequest,
+    ) -> Result<EmbedAnswer, ApiError> {
         let model = request.model.clone();
-        self.embedder.embed(request).await.map_err(|error| {
+        let answer = self.embedder.embed(request).await.map_err(|error| {
             let answer = ApiError::from(&error);
             if answer.status.is_server_error() {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(%model, error, "texts could not be embedded");
             }
             answer
-        })
+        })?;
+        exchange.record.embedded = Some(Embedded::of(&answer));
+        Ok(answer)
     }
 }
 
@@ -101,55 +133,47 @@ impl Service {
     }
 
     /// Answers one request, whatever it is.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let begun = Instant::now();
-        let (parts, body) = request.into_parts();
-        let id = request_id(&parts.headers);
-        let found = self.routes.at(parts.uri.path());
-        let route = found.as_ref().map(|(route, _)| *route);
-        let (origin, answered) = match guard::check(&parts.uri, &parts.headers, &self.shared.config) {
-            Ok(origin) => (origin, self.dispatch(found, &parts, body, begun).await),
-            Err(refused) => (None, Err(refused)),
-        };
-        let api = Api::of(parts.uri.path());
-        let mut response = answered.unwrap_or_else(|error| error.into_response(api));
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
-        guard::allow(response.headers_mut(), origin);
-        Answered {
-            id: &id,
-            method: &parts.method,
-            route,
-            status: response.status(),
-            took: begun.elapsed(),
-            embedded: response.extensions().get::<Embedded>().copied(),
-        }
-        .record();
-        if parts.method == Method::HEAD { without_body(response) } else { response }
+        let (mut exchange, body) = Exchange::begin(request, peer);
+        let answered = self.steps(&mut exchange, body).await;
+        let response = told(&exchange, answered);
+        exchange.record.end(&exchange, &response);
+        response
     }
 
+    /// The steps before an answer, in order: each may be the last, with an error.
+    async fn steps<B>(&self, exchange: &mut Exchange, body: B) -> Result<Response<Full<Bytes>>, ApiError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let found = self.routes.at(exchange.uri.path());
+        exchange.record.route = found.as_ref().map(|(route, _)| *route);
+        exchange.origin = guard::check(&exchange.uri, &exchange.headers, &self.shared.config)?;
+        let (route, id) = found.ok_or_else(|| ApiError::no_path(exchange.uri.path()))?;
+        if exchange.method == Method::OPTIONS {
+            return Ok(guard::preflight(route, &exchange.headers));
+        }
+        if !route.takes(&exchange.method) {
+            return Err(ApiError::wrong_method(route, &exchange.method));
+        }
+        self.dispatch(route, id, exchange, body).await
+    }
+
+    /// Hands the request to what answers at its route.
     async fn dispatch<B>(
         &self,
-        found: Option<(Route, Option<String>)>,
-        parts: &Parts,
+        route: Route,
+        id: Option<String>,
+        exchange: &mut Exchange,
         body: B,
-        begun: Instant,
     ) -> Result<Response<Full<Bytes>>, ApiError>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (shared, headers) = (&*self.shared, &parts.headers);
-        let (route, id) = found.ok_or_else(|| ApiError::no_path(parts.uri.path()))?;
-        if parts.method == Method::OPTIONS {
-            return Ok(guard::preflight(route, headers));
-        }
-        if !route.takes(&parts.method) {
-            return Err(ApiError::wrong_method(route, &parts.method));
-        }
+        let shared = &*self.shared;
         match route {
             Route::Root => Ok(health::root()),
             Route::Health => Ok(health::live()),
@@ -158,25 +182,27 @@ impl Service {
             Route::OpenaiModels => Ok(openai::models(shared)),
             Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()),
             Route::OpenaiEmbeddings => {
-                let body = shared.bodies.read(headers, body).await?;
-                openai::embeddings(shared, headers, &body.bytes, begun).await
+                let body = shared.read(exchange, body).await?;
+                openai::embeddings(shared, exchange, &body.bytes).await
             }
             Route::OllamaEmbed => {
-                let body = shared.bodies.read(headers, body).await?;
-                ollama::embed(shared, headers, &body.bytes, begun).await
+                let body = shared.read(exchange, body).await?;
+                ollama::embed(shared, exchange, &body.bytes).await
             }
         }
     }
 }
 
-/// The client's own id where it is a decent one, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let own = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let decent = |id: &&str| {
-        (1..=MAX_REQUEST_ID).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    own.filter(decent).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+/// The response to what was answered, with the headers that all responses have.
+fn told(exchange: &Exchange, answered: Result<Response<Full<Bytes>>, ApiError>) -> Response<Full<Bytes>> {
+    let api = Api::of(exchange.uri.path());
+    let mut response = answered.unwrap_or_else(|error| error.into_response(api));
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    guard::allow(headers, exchange.origin.clone());
+    if exchange.method == Method::HEAD { without_body(response) } else { response }
 }
 
 /// What HEAD gets: the same headers, the length among them.
@@ -211,22 +237,6 @@ pub(super) async fn off_the_workers(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check_id(own: &str, kept: bool) {
-        let mut headers = HeaderMap::new();
-        headers.insert(REQUEST_ID, own.parse().unwrap());
-        assert_eq!(request_id(&headers) == own, kept);
-    }
-
-    #[test]
-    fn a_clients_own_id_is_kept_if_it_is_a_decent_one() {
-        check_id("req_8-b.2", true);
-        check_id("", false);
-        check_id("two words", false);
-        check_id(&"x".repeat(129), false);
-        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
-    }
 
     #[test]
     fn head_gets_the_length_and_no_body() {

@@ -1,28 +1,123 @@
-//! JSON bodies: objects in, buffers with room out.
+//! JSON bodies: objects in, within bounds; buffers with room out.
+//!
+//! A body is read twice. The first time finds its end, its depth and its fields,
+//! and keeps nothing; the second reads each field as what it should be, with a
+//! bound on what it may grow to.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::ApiError;
+use crate::embed::TokenArrays;
 
-/// Reads a body that must be a JSON object.
+/// Bytes of a field that is no text to embed, at most: as JSON, a few of them take
+/// far more memory than on the wire.
+const MAX_FIELD: usize = 64 * 1024;
+
+/// What a body may ask for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Arrays and objects in one another, the body itself included.
+    pub(super) max_depth: usize,
+    pub(super) max_texts: usize,
+    /// Bytes of texts that were sent as tokens.
+    pub(super) max_decoded: usize,
+    pub(super) token_arrays: TokenArrays,
+}
+
+/// One field as it stands in the body; empty where it is absent or null.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Field<'b>(#[serde(borrow)] Option<&'b RawValue>);
+
+impl<'b> Field<'b> {
+    pub(super) fn raw(self) -> Option<&'b str> {
+        self.0.map(RawValue::get)
+    }
+
+    /// Reads the field called `param`, null where it is absent.
+    ///
+    /// # Errors
+    /// It is long, or has a number that no machine can hold.
+    pub(super) fn value(self, param: &'static str) -> Result<Value, ApiError> {
+        let Some(raw) = self.raw() else { return Ok(Value::Null) };
+        if MAX_FIELD < raw.len() {
+            let message = format!("`{param}` is {} bytes long, more than {MAX_FIELD}", raw.len());
+            return Err(ApiError::invalid(param, message));
+        }
+        serde_json::from_str(raw).map_err(|error| unreadable(param, &error))
+    }
+}
+
+/// The field `param` is JSON by its form, and still cannot be read.
+pub(super) fn unreadable(param: &'static str, error: &serde_json::Error) -> ApiError {
+    ApiError::invalid(param, format!("`{param}` cannot be read: {error} of it"))
+}
+
+/// Reads a body that must be a JSON object: a struct of [`Field`]s.
 ///
-/// Fields of a `T` should accept any JSON and be judged afterwards: serde's
-/// errors quote what they refuse, and texts belong into no error.
-pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+/// # Errors
+/// The body is no JSON object, is not UTF-8, is nested too deeply, or has one of the fields twice.
+pub(super) fn object<'b, T: Deserialize<'b>>(body: &'b [u8], max_depth: usize) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        ApiError::malformed(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
+    })?;
+    match text.bytes().find(|byte| !byte.is_ascii_whitespace()) {
         None => return Err(ApiError::malformed("missing request body")),
         // serde would take an array's elements for the fields.
         Some(b'[') => return Err(ApiError::malformed("the body is an array: send a JSON object")),
+        Some(b'{') => {}
+        Some(_) if serde_json::from_str::<&RawValue>(text).is_ok() => {
+            return Err(ApiError::malformed("the body is no JSON object"));
+        }
         Some(_) => {}
     }
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data if !body.trim_ascii_start().starts_with(b"{") => {
-            ApiError::malformed("the body is no JSON object")
-        }
-        _ => ApiError::malformed(format!("the body is not valid JSON: {error}")),
+    if is_deeper(text.as_bytes(), max_depth) {
+        return Err(ApiError::malformed(format!(
+            "the body has arrays and objects in one another deeper than {max_depth} (`server.max_json_depth`)"
+        )));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let said = error.to_string();
+        ApiError::malformed(match said.strip_prefix("duplicate field ") {
+            Some(field) => format!("the body has a field twice: {field}"),
+            None => format!("the body is not valid JSON: {said}"),
+        })
     })
+}
+
+/// Whether arrays and objects are in one another more than `max` deep. Brackets in texts do not count.
+fn is_deeper(json: &[u8], max: usize) -> bool {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'"' => at = text_end(json, at + 1),
+            b'[' | b'{' => {
+                depth += 1;
+                if max < depth {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Where the text that begins at `at` has its closing quote.
+fn text_end(json: &[u8], mut at: usize) -> usize {
+    while let Some(found) = json.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if json[at] == b'"' {
+            return at;
+        }
+        // A backslash, and what it stands before.
+        at += 2;
+    }
+    json.len()
 }
 
 pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
@@ -48,11 +143,11 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A boolean, or `absent` where there is none.
-pub(super) fn boolean(param: &'static str, value: &Value, absent: bool) -> Result<bool, ApiError> {
+/// A boolean; nothing where it is absent.
+pub(super) fn boolean(param: &'static str, value: &Value) -> Result<Option<bool>, ApiError> {
     match value {
-        Value::Null => Ok(absent),
-        Value::Bool(value) => Ok(*value),
+        Value::Null => Ok(None),
+        Value::Bool(value) => Ok(Some(*value)),
         other => {
             Err(ApiError::invalid(param, format!("`{param}` must be true or false, and is {}", kind(other))))
         }
@@ -61,25 +156,27 @@ pub(super) fn boolean(param: &'static str, value: &Value, absent: bool) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
-    #[derive(Debug, Deserialize, PartialEq)]
-    struct Body {
-        #[serde(default)]
-        model: Value,
+    #[derive(Debug, Deserialize)]
+    struct Body<'b> {
+        #[serde(borrow, default)]
+        model: Field<'b>,
     }
 
+    /// With a depth of 3, and `want` the field as it stands there.
     #[track_caller]
-    fn check(body: &[u8], want: Result<&str, &str>) {
-        let want = want.map(|model| Body { model: model.into() }).map_err(ApiError::malformed);
-        assert_eq!(object::<Body>(body), want);
+    fn check(body: &[u8], want: Result<Option<&str>, &str>) {
+        let got = object::<Body<'_>>(body, 3);
+        assert_eq!(got.map(|body| body.model.raw()), want.map_err(ApiError::malformed));
     }
 
     #[test]
     fn an_object_is_read_and_its_unknown_fields_are_ignored() {
-        check(br#" {"model": "m", "prefix": [1]}"#, Ok("m"));
+        check(br#" {"model": "m", "prefix": [1]}"#, Ok(Some(r#""m""#)));
+        check(br#"{"model": null}"#, Ok(None));
+        check(b"{}", Ok(None));
+        check(br#"{"user": 1, "user": 2}"#, Ok(None));
     }
 
     #[test]
@@ -87,17 +184,68 @@ mod tests {
         check(b" \n", Err("missing request body"));
         check(br#"["m"]"#, Err("the body is an array: send a JSON object"));
         check(b"7", Err("the body is no JSON object"));
+        check(b"nonsense", Err("the body is not valid JSON: expected ident at line 1 column 2"));
         check(
             b"{\"model\": ",
             Err("the body is not valid JSON: EOF while parsing a value at line 1 column 10"),
         );
+        check(b"{} {}", Err("the body is not valid JSON: trailing characters at line 1 column 4"));
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
+    fn bytes_that_are_no_text_are_refused_wherever_they_are() {
+        check(b"{\"model\": \"\xff\"}", Err("the body is not UTF-8 from byte 11 on"));
+        check(b"{\"user\": \"\xc3\"}", Err("the body is not UTF-8 from byte 10 on"));
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_named() {
         check(
-            b"{\"model\": \"\xff\"}",
-            Err("the body is not valid JSON: invalid unicode code point at line 1 column 12"),
+            br#"{"model": "a", "model": "b"}"#,
+            Err("the body has a field twice: `model` at line 1 column 22"),
         );
+        check(
+            br#"{"model": "a", "\u006dodel": "b"}"#,
+            Err("the body has a field twice: `model` at line 1 column 27"),
+        );
+    }
+
+    const TOO_DEEP: Result<Option<&str>, &str> =
+        Err("the body has arrays and objects in one another deeper than 3 (`server.max_json_depth`)");
+
+    #[test]
+    fn depth_is_bounded_in_fields_that_nobody_reads_too() {
+        check(br#"{"model": [[1], [2]]}"#, Ok(Some("[[1], [2]]")));
+        check(br#"{"model": [[[1]]]}"#, TOO_DEEP);
+        check(br#"{"user": {"a": [{}]}}"#, TOO_DEEP);
+        check(format!("{{\"user\": {}", "[".repeat(1_000_000)).as_bytes(), TOO_DEEP);
+    }
+
+    #[test]
+    fn brackets_in_texts_have_no_depth() {
+        check(br#"{"model": "[[[[{{{{"}"#, Ok(Some(r#""[[[[{{{{""#)));
+        check(br#"{"model": "\"[[[[\\\"{{"}"#, Ok(Some(r#""\"[[[[\\\"{{""#)));
+        check(br#"{"model": "\\", "user": [[["]]]"]]]}"#, TOO_DEEP);
+        check(br#"{"user": "]]]]", "model": [["a"]]}"#, Ok(Some(r#"[["a"]]"#)));
+        assert!(!is_deeper(br#""\"#, 0));
+    }
+
+    #[track_caller]
+    fn check_value(raw: &str, want: Result<Value, &str>) {
+        let body = format!("{{\"model\": {raw}}}");
+        let body: Body<'_> = object(body.as_bytes(), 3).unwrap();
+        match (body.model.value("model"), want) {
+            (Ok(got), Ok(want)) => assert_eq!(got, want),
+            (Err(got), Err(said)) => assert!(format!("{got:?}").contains(said), "{got:?}"),
+            (got, want) => panic!("{got:?} is not {want:?}"),
+        }
+    }
+
+    #[test]
+    fn a_field_is_read_within_bounds() {
+        check_value(r#"{"a": [1]}"#, Ok(serde_json::json!({"a": [1]})));
+        check_value("1e999", Err("number out of range"));
+        check_value(r#""\ud800""#, Err("cannot be read"));
+        check_value(&format!("[{}1]", "1,".repeat(40_000)), Err("80003 bytes long, more than 65536"));
     }
 }

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Config, TextFault, UpstreamError};
 
+/// Another gateway behind this one must put no second prompt before a text.
+const PURPOSE: &str = "x-embergate-purpose";
 /// How long a question that costs the upstream nothing may take.
 const QUICK: Duration = Duration::from_secs(5);
 /// Bytes of an answer without vectors, and of what surrounds vectors, at most.
@@ -59,7 +61,8 @@ impl Peer {
     }
 
     pub(super) fn post<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> Question {
-        Question { request: self.client.post(self.join(path)).json(body), within: self.timeout }
+        let request = self.client.post(self.join(path)).header(PURPOSE, "none").json(body);
+        Question { request, within: self.timeout }
     }
 
     /// A question that is answered from memory.

@@ -1,0 +1,447 @@
+//! Token arrays: numbers of cl100k_base where texts are expected, turned back into texts.
+//!
+//! Clients that know OpenAI's models count tokens before they send, and then send
+//! the tokens. What they mean is the text: it is embedded as if it had been sent.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::error::ApiError;
+use super::wire::{self, Limits};
+use crate::embed::EmbedError;
+use crate::tokenizer::Cl100k;
+
+/// Bytes of token arrays that are decoded on the spot; more would hold up other requests.
+const MAX_INLINE: usize = 64 * 1024;
+
+/// Bytes of a character that can be missing at either end of an array.
+const MAX_PART: usize = 3;
+
+/// Texts that were sent as tokens.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Decoded {
+    pub(super) texts: Vec<String>,
+    /// Indexes of texts that had part of a character at an end, which was cut off.
+    pub(super) cut: Vec<usize>,
+}
+
+/// Decodes `raw`, which is a JSON array: here where it is short, else on a thread that may take its time.
+///
+/// # Errors
+/// Names the text and the token that are no text.
+pub(super) async fn decoded(raw: Bytes, limits: Limits) -> Result<Decoded, ApiError> {
+    let is_short = raw.len() <= MAX_INLINE;
+    let decode = move || {
+        let table = Cl100k::get().map_err(ApiError::internal)?;
+        let raw = std::str::from_utf8(&raw).map_err(|_| ApiError::malformed("`input` is not UTF-8"))?;
+        decode(raw, table, limits)
+    };
+    if is_short && Cl100k::is_ready() {
+        return decode();
+    }
+    let lost = |_| ApiError::internal("the tokens could not be decoded");
+    tokio::task::spawn_blocking(decode).await.map_err(lost)?
+}
+
+/// `[1, 2]` is one text, `[[1], [2]]` are two.
+fn decode(raw: &str, table: &Cl100k, limits: Limits) -> Result<Decoded, ApiError> {
+    let mut decoder =
+        Decoder { table, limits, room: limits.max_decoded, decoded: Decoded::default(), got: 0, fault: None };
+    let mut json = serde_json::Deserializer::from_str(raw);
+    let read = match has_arrays(raw) {
+        true => Arrays(&mut decoder).deserialize(&mut json),
+        false => Array { decoder: &mut decoder, is_alone: true }.deserialize(&mut json),
+    };
+    match (decoder.fault, read) {
+        (Some(fault), _) => Err(fault),
+        (None, Err(error)) => Err(wire::unreadable("input", &error)),
+        (None, Ok(())) if limits.max_texts < decoder.got => {
+            Err(ApiError::from(&EmbedError::TooManyTexts { got: decoder.got, max: limits.max_texts }))
+        }
+        (None, Ok(())) => Ok(decoder.decoded),
+    }
+}
+
+/// Whether the first element of the array `raw` is an array itself.
+fn has_arrays(raw: &str) -> bool {
+    raw.strip_prefix('[').is_some_and(|rest| rest.trim_ascii_start().starts_with('['))
+}
+
+struct Decoder<'t> {
+    table: &'t Cl100k,
+    limits: Limits,
+    /// Bytes that may still be decoded: a few bytes of JSON can stand for a hundred of text.
+    room: usize,
+    decoded: Decoded,
+    /// Arrays read, those beyond the limit included.
+    got: usize,
+    /// Why reading was given up.
+    fault: Option<ApiError>,
+}
+
+impl Decoder<'_> {
+    fn give_up<E: Error>(&mut self, fault: ApiError) -> E {
+        self.fault = Some(fault);
+        E::custom("given up")
+    }
+
+    fn invalid<E: Error>(&mut self, message: String) -> E {
+        self.give_up(ApiError::invalid("input", message))
+    }
+
+    /// The bytes of `token`, which is at `position` of the text `index`.
+    fn bytes(&mut self, token: u32, position: usize) -> Result<&[u8], ApiError> {
+        let index = self.decoded.texts.len();
+        let bytes = self.table.token(token).ok_or_else(|| {
+            let message = format!(
+                "token {position} of text {index} is {token}, which cl100k_base does not have: \
+                 send texts, or tokens of cl100k_base"
+            );
+            ApiError::invalid("input", message)
+        })?;
+        self.room = self.room.checked_sub(bytes.len()).ok_or_else(|| {
+            let max = self.limits.max_decoded;
+            ApiError::too_large(format!(
+                "the texts that were sent as tokens are longer than {max} bytes: \
+                 send fewer at once, or raise `server.max_body`"
+            ))
+        })?;
+        Ok(bytes)
+    }
+
+    /// Takes the next text, from the bytes of all its tokens.
+    fn finish(&mut self, bytes: Vec<u8>) -> Result<(), ApiError> {
+        let index = self.decoded.texts.len();
+        if bytes.is_empty() {
+            return Err(ApiError::from(&EmbedError::EmptyText { index }));
+        }
+        let (text, was_cut) = whole_characters(bytes).ok_or_else(|| {
+            let message =
+                format!("the tokens of text {index} are no UTF-8, and not only at an end: send texts");
+            ApiError::invalid("input", message)
+        })?;
+        if text.is_empty() {
+            let message = format!("the tokens of text {index} are only part of a character");
+            return Err(ApiError::invalid("input", message));
+        }
+        if was_cut {
+            self.decoded.cut.push(index);
+        }
+        self.decoded.texts.push(text);
+        Ok(())
+    }
+}
+
+/// The text of `bytes`, and whether it lost part of a character at an end: a client
+/// that splits a long text between two tokens may split a character. Nothing where
+/// other bytes are no text.
+fn whole_characters(mut bytes: Vec<u8>) -> Option<(String, bool)> {
+    let is_continuation = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+    let head = bytes.iter().take(MAX_PART).take_while(is_continuation).count();
+    bytes.drain(..head);
+    let end = match std::str::from_utf8(&bytes) {
+        Ok(text) => text.len(),
+        // Bytes that could still become a character.
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return None,
+    };
+    let was_cut = 0 < head || end < bytes.len();
+    bytes.truncate(end);
+    Some((String::from_utf8(bytes).ok()?, was_cut))
+}
+
+/// A list of token arrays.
+struct Arrays<'d, 't>(&'d mut Decoder<'t>);
+
+impl<'de> DeserializeSeed<'de> for Arrays<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Arrays<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("token arrays")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let decoder = self.0;
+        while decoder.got < decoder.limits.max_texts {
+            if elements.next_element_seed(Array { decoder: &mut *decoder, is_alone: false })?.is_none() {
+                return Ok(());
+            }
+        }
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            decoder.got += 1;
+        }
+        Ok(())
+    }
+}
+
+/// One token array, which is one text.
+struct Array<'d, 't> {
+    decoder: &'d mut Decoder<'t>,
+    /// It is the whole of `input`.
+    is_alone: bool,
+}
+
+impl Array<'_, '_> {
+    fn mixed<E: Error>(self, what: &str) -> E {
+        let index = self.decoder.got;
+        self.decoder.invalid(format!(
+            "`input` has {what} at index {index} among token arrays: send texts or token arrays, not both"
+        ))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Array<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Array<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Self { decoder, is_alone } = self;
+        let mut bytes = Vec::new();
+        let mut position = 0;
+        while let Some(token) = elements.next_element_seed(Token)? {
+            let token = token.map_err(|what| match is_alone {
+                true => decoder.invalid(format!(
+                    "`input` has {what} at index {position} among tokens: send texts, or tokens, which are \
+                     whole numbers from 0"
+                )),
+                false => decoder.invalid(format!(
+                    "text {} of `input` has {what} at index {position} among tokens, which are whole numbers from 0",
+                    decoder.got
+                )),
+            })?;
+            match decoder.bytes(token, position) {
+                Ok(more) => bytes.extend_from_slice(more),
+                Err(fault) => return Err(decoder.give_up(fault)),
+            }
+            position += 1;
+        }
+        decoder.finish(bytes).map_err(|fault| decoder.give_up(fault))?;
+        decoder.got += 1;
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Err(self.mixed("null"))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Err(self.mixed("a boolean"))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Err(self.mixed("a number"))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Err(self.mixed("a number"))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Err(self.mixed("a number"))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        Err(self.mixed("a string"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        Err(self.mixed("an object"))
+    }
+}
+
+/// A token, or what stands in its place.
+struct Token;
+
+const NO_TOKEN: &str = "a number that is no token";
+
+impl<'de> DeserializeSeed<'de> for Token {
+    type Value = Result<u32, &'static str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Token {
+    type Value = Result<u32, &'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token")
+    }
+
+    fn visit_u64<E>(self, token: u64) -> Result<Self::Value, E> {
+        Ok(u32::try_from(token).map_err(|_| NO_TOKEN))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Err(NO_TOKEN))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Err(NO_TOKEN))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Err("null"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Err("a boolean"))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Err("a string"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Err("an array"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Err("an object"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embed::TokenArrays;
+
+    const LIMITS: Limits =
+        Limits { max_depth: 32, max_texts: 3, max_decoded: 200, token_arrays: TokenArrays::Cl100k };
+
+    fn decode(raw: &str) -> Result<Decoded, ApiError> {
+        super::decode(raw, Cl100k::get().unwrap(), LIMITS)
+    }
+
+    /// `cut` are the texts that lost part of a character.
+    #[track_caller]
+    fn check(raw: &str, texts: &[&str], cut: &[usize]) {
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(decode(raw), Ok(Decoded { texts, cut: cut.to_vec() }));
+    }
+
+    #[track_caller]
+    fn check_refused(raw: &str, status: u16, said: &str) {
+        let error = decode(raw).unwrap_err();
+        assert_eq!(error.status, status);
+        assert!(format!("{error:?}").contains(said), "{error:?}");
+    }
+
+    /// The tokens of each text in JSON, as a client makes them.
+    fn tokens(text: &str) -> Vec<u32> {
+        tiktoken_rs::cl100k_base().unwrap().encode_ordinary(text)
+    }
+
+    #[test]
+    fn one_array_is_one_text_and_a_list_of_arrays_is_a_list() {
+        check("[15339, 1917]", &["hello world"], &[]);
+        check("[[15339], [1917]]", &["hello", " world"], &[]);
+        check("[ [ 15339 ,1917 ] ]", &["hello world"], &[]);
+    }
+
+    #[test]
+    fn any_text_comes_back_as_it_was() {
+        for text in ["日本語 🧪 é \u{200d}", "a\0b\r\n\t", "<|endoftext|>", "ﷺ"] {
+            check(&serde_json::to_string(&tokens(text)).unwrap(), &[text], &[]);
+        }
+        check("[15339, 100257]", &["hello<|endoftext|>"], &[]);
+    }
+
+    #[test]
+    fn a_character_that_was_cut_at_an_end_is_left_out_and_told() {
+        let split = tokens("a🧪b");
+        let [a, .., b] = split.as_slice() else { panic!("{split:?}") };
+        let (head, tail) = split.split_at(2);
+        assert!(3 < split.len(), "the character must be more than one token: {split:?}");
+        check(&serde_json::to_string(&[head, tail]).unwrap(), &["a", "b"], &[0, 1]);
+        check_refused(&serde_json::to_string(&[a, &split[1], b]).unwrap(), 400, "text 0 are no UTF-8");
+        check_refused(&serde_json::to_string(&[&[*a], &split[1..2]]).unwrap(), 400, "text 1 are only part");
+    }
+
+    #[test]
+    fn at_most_three_bytes_of_a_character_are_cut() {
+        let check = |bytes: &[u8], want: Option<(&str, bool)>| {
+            let want = want.map(|(text, was_cut)| (text.to_owned(), was_cut));
+            assert_eq!(whole_characters(bytes.to_vec()), want, "{bytes:?}");
+        };
+        check(b"abc", Some(("abc", false)));
+        check(b"\x9f\xa7\xaaabc\xf0\x9f\xa7", Some(("abc", true)));
+        check(b"\xaa\x9f\xa7\xaaabc", None);
+        check(b"a\xffb", None);
+        check(b"a\xff", None);
+        check(b"\xa7", Some(("", true)));
+    }
+
+    #[test]
+    fn a_number_that_is_no_token_is_named_with_its_place() {
+        check_refused(
+            "[[999999999]]",
+            400,
+            "token 0 of text 0 is 999999999, which cl100k_base does not have",
+        );
+        check_refused("[[15339], [1917, 100256]]", 400, "token 1 of text 1 is 100256");
+        check_refused("[15339, -1]", 400, "a number that is no token at index 1");
+        check_refused("[1.5]", 400, "a number that is no token at index 0");
+        check_refused("[4294967296]", 400, "a number that is no token at index 0");
+        check_refused("[[1], [1, 18446744073709551616]]", 400, "text 1 of `input` has a number");
+        check_refused("[1, 1e999]", 400, "`input` cannot be read");
+    }
+
+    #[test]
+    fn texts_and_tokens_do_not_go_together() {
+        check_refused(r#"[1, "a"]"#, 400, "a string at index 1 among tokens");
+        check_refused(r#"[[1], "a"]"#, 400, "a string at index 1 among token arrays");
+        check_refused("[[1], 2]", 400, "a number at index 1 among token arrays");
+        check_refused(r#"[["a"]]"#, 400, "text 0 of `input` has a string at index 0");
+        check_refused("[[[1]]]", 400, "text 0 of `input` has an array at index 0");
+        check_refused("[1, null]", 400, "null at index 1");
+        check_refused("[1, {}]", 400, "an object at index 1");
+        check_refused("[[1], {}]", 400, "an object at index 1");
+        check_refused("[[1], true]", 400, "a boolean at index 1");
+    }
+
+    #[test]
+    fn an_empty_array_is_an_empty_text() {
+        check_refused("[[]]", 400, "text 0 is empty");
+        check_refused("[[1], [], [2]]", 400, "text 1 is empty");
+    }
+
+    #[test]
+    fn more_arrays_than_allowed_are_counted_and_not_decoded() {
+        check("[[0], [1], [2]]", &["!", "\"", "#"], &[]);
+        check_refused("[[0], [1], [2], [3], [999999999]]", 400, "5 texts, more than 3");
+    }
+
+    #[test]
+    fn numbers_cannot_be_blown_up_to_more_than_a_body() {
+        let longest = tokens(&" ".repeat(64));
+        assert_eq!(longest.len(), 1, "{longest:?}");
+        let spaces = longest[0];
+        check(&format!("[{spaces}, {spaces}, {spaces}]"), &[&" ".repeat(192)], &[]);
+        check_refused(&format!("[[{spaces}, {spaces}], [{spaces}, {spaces}]]"), 413, "longer than 200 bytes");
+    }
+}
