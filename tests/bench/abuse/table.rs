@@ -22,5 +22,7 @@ pub(crate) fn row(abuse: &Abuse) -> String {
 pub(crate) fn noise(abuses: &[Abuse]) -> String {
     let times = || abuses.iter().map(|abuse| abuse.without.p99_ms);
     let (least, most) = (times().fold(f64::MAX, f64::min), times().fold(0.0, f64::max));
-    format!("p99 without abuse was {least:.2} to {most:.2} ms")
+    let verdict =
+        if most <= 2.0 * least { "" } else { ": the machine was busy, and ratios are worth little" };
+    format!("p99 without abuse was {least:.2} to {most:.2} ms{verdict}")
 }
