@@ -23,8 +23,8 @@ demo: build ## Index examples/corpus, or DOCS=some/folder, and search it
 test: plugins ## Install what the tests need, and run them all
 	tests/run.sh
 
-bench: plugins ## Measure plugins and stores against plain code
-	$(CARGO) bench --bench plugin --bench store
+bench: plugins ## Measure plugins and stores against plain code, and normal clients under abuse
+	$(CARGO) bench --bench plugin --bench store --bench abuse
 
 lint: plugins ## Check format, lints and documentation, with warnings as errors
 	$(CARGO) fmt --all --check

@@ -331,6 +331,7 @@ mod tests {
     fn a_model_may_be_one_that_is_found_at_an_upstream() {
         let collection = "[[collection]]\nname = \"c\"\nmodel = \"n\"\n";
         check(&format!("{OLLAMA}{collection}"), &[]);
+        check(&format!("{OLLAMA}[embed]\ndefault_model = \"n\""), &[]);
         let refused = "8: collection `c` names the model `n`, and there is no [[model]] of that name: there are: static-embed-en-256";
         check(&format!("{OLLAMA}discover = false\n{collection}"), &[refused]);
     }

@@ -13,4 +13,5 @@ mod later; // cases that wait, each with its reason
 mod models; // what Ollama's cases do not say of its models and its older path
 mod observed; // server-timing, request ids, spans
 mod plugins; // the first-party plugins, through the host
+mod recorder; // between a client and a gateway: which requests came, and how they were answered
 mod scenes; // the upstreams that cases suppose

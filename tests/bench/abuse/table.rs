@@ -1,0 +1,28 @@
+//! The table that people read.
+
+use crate::Abuse;
+
+pub(crate) const HEAD: &str = "\
+abuse           p99 without   p99 under   ratio   failed of normal   memory   log lines   withstood
+--------------  -----------  ----------  ------  -----------------  -------  ----------  ---------";
+
+pub(crate) fn row(abuse: &Abuse) -> String {
+    let Abuse { name, without, under, ratio, memory_bytes, log_lines, .. } = abuse;
+    let failed = format!("{} of {}", under.failed(), under.requests);
+    let withstood = if abuse.is_withstood() { "yes" } else { "NO" };
+    format!(
+        "{name:<14}  {:>8.2} ms  {:>7.2} ms  {ratio:>6.1}  {failed:>17}  {:>3} MiB  {log_lines:>10}  {withstood:>9}",
+        without.p99_ms,
+        under.p99_ms,
+        memory_bytes >> 20,
+    )
+}
+
+/// How far the measurements without abuse are from each other, which is what a ratio is worth.
+pub(crate) fn noise(abuses: &[Abuse]) -> String {
+    let times = || abuses.iter().map(|abuse| abuse.without.p99_ms);
+    let (least, most) = (times().fold(f64::MAX, f64::min), times().fold(0.0, f64::max));
+    let verdict =
+        if most <= 2.0 * least { "" } else { ": the machine was busy, and ratios are worth little" };
+    format!("p99 without abuse was {least:.2} to {most:.2} ms{verdict}")
+}
