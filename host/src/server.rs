@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +27,7 @@ mod listen;
 mod observe;
 mod ollama;
 mod openai;
+mod openapi;
 mod options;
 mod route;
 mod service;
@@ -175,6 +180,25 @@ impl Server {
         );
         tasks.close();
         tasks.wait().await;
+    }
+}
+
+/// The APIs without a listener, for a program that has one of its own, and for tests.
+pub struct Apis(service::Service);
+
+impl Apis {
+    /// Of `config`, what concerns listening and connections is not heeded.
+    pub fn new(config: Config, embedder: Arc<Embedder>, metrics: Metrics) -> Self {
+        let shared = service::Shared::new(Arc::new(config), embedder, metrics, TaskTracker::new());
+        Self(service::Service::new(shared, route::Routes::apis()))
+    }
+
+    /// Answers one request of `peer`, whatever it is: what is wrong with it is in the answer.
+    pub async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        self.0.answer(request, peer).await
     }
 }
 

@@ -8,5 +8,6 @@ mod gateway; // a gateway in this process, and a client that sends any bytes
 mod http; // runs the cases
 mod judge; // what each answer must be
 mod later; // cases that wait, each with its reason
+mod openapi; // is all that is said to the world true?
 mod plugins; // the first-party plugins, through the host
 mod scenes; // the upstreams that cases suppose

@@ -25,7 +25,7 @@ const ALLOWED_HEADERS: &str =
 const ALLOWED_PREFIXES: [&str; 2] = ["x-stainless-", "x-embergate-"];
 
 /// Headers that a page may read.
-const EXPOSED_HEADERS: &str = "x-request-id, x-embergate-purpose, x-embergate-cache, x-embergate-notice, \
+pub(super) const EXPOSED_HEADERS: &str = "x-request-id, x-embergate-purpose, x-embergate-cache, x-embergate-notice, \
                                retry-after, retry-after-ms, x-should-retry";
 
 /// Bytes of headers that a preflight may ask for.

@@ -83,6 +83,12 @@ struct Body {
     options: Value,
 }
 
+/// The names of the body's fields.
+#[cfg(test)]
+pub(super) fn fields() -> &'static [&'static str] {
+    wire::fields_of::<Body>()
+}
+
 /// A body that was understood.
 #[derive(Debug, PartialEq)]
 struct Asked {
@@ -148,7 +154,7 @@ fn texts(input: Input, prompt: &Value) -> Result<Vec<String>, ApiError> {
 
 /// Zero and less mean all of them.
 fn dimensions(value: &Value) -> Result<Option<usize>, ApiError> {
-    match value.as_i64() {
+    match wire::whole(value) {
         Some(dimensions) => Ok(usize::try_from(dimensions).ok().filter(|dimensions| *dimensions != 0)),
         None if value.is_null() => Ok(None),
         None => {

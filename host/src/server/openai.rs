@@ -66,6 +66,12 @@ struct Body {
     truncate: Value,
 }
 
+/// The names of the body's fields.
+#[cfg(test)]
+pub(super) fn fields() -> &'static [&'static str] {
+    wire::fields_of::<Body>()
+}
+
 /// A body that was understood.
 #[derive(Debug, PartialEq)]
 struct Asked {
@@ -139,7 +145,7 @@ fn dimensions(value: &Value) -> Result<Option<usize>, ApiError> {
     if value.is_null() {
         return Ok(None);
     }
-    match value.as_u64().and_then(|dimensions| usize::try_from(dimensions).ok()) {
+    match wire::whole(value).and_then(|dimensions| usize::try_from(dimensions).ok()) {
         Some(dimensions @ 1..) => Ok(Some(dimensions)),
         _ => Err(ApiError::invalid("dimensions", "`dimensions` must be a whole number from 1")),
     }

@@ -16,6 +16,10 @@ const PREPARED: &str = "x-embergate-prepared";
 const CACHE: &str = "x-embergate-cache";
 const NOTICE: &str = "x-embergate-notice";
 
+/// The headers that are read from requests.
+#[cfg(test)]
+pub(super) const READ: [&str; 4] = [PURPOSE, LANE, TIMEOUT, PREPARED];
+
 /// Indexes named in a notice, at most.
 const MAX_NAMED: usize = 10;
 

@@ -13,6 +13,7 @@ pub(super) enum Route {
     OpenaiModels,
     OpenaiModel,
     OllamaEmbed,
+    Openapi,
 }
 
 /// Whose errors a path speaks.
@@ -36,6 +37,7 @@ impl Route {
             Self::OpenaiModels => "/v1/models",
             Self::OpenaiModel => "/v1/models/{id}",
             Self::OllamaEmbed => "/api/embed",
+            Self::Openapi => "/openapi.json",
         }
     }
 
@@ -72,21 +74,25 @@ impl Api {
     }
 }
 
+/// The paths of the APIs' listener; `openapi.json` tells of each.
+pub(super) const APIS: &[(&str, Route)] = &[
+    ("/", Route::Root),
+    ("/healthz", Route::Health),
+    ("/readyz", Route::Ready),
+    ("/openapi.json", Route::Openapi),
+    ("/v1/embeddings", Route::OpenaiEmbeddings),
+    ("/v1/models", Route::OpenaiModels),
+    // The rest of the path, because names have slashes in them.
+    ("/v1/models/{*id}", Route::OpenaiModel),
+    ("/api/embed", Route::OllamaEmbed),
+];
+
 /// The paths of one listener.
 pub(super) struct Routes(matchit::Router<Route>);
 
 impl Routes {
     pub(super) fn apis() -> Self {
-        Self::new(&[
-            ("/", Route::Root),
-            ("/healthz", Route::Health),
-            ("/readyz", Route::Ready),
-            ("/v1/embeddings", Route::OpenaiEmbeddings),
-            ("/v1/models", Route::OpenaiModels),
-            // The rest of the path, because names have slashes in them.
-            ("/v1/models/{*id}", Route::OpenaiModel),
-            ("/api/embed", Route::OllamaEmbed),
-        ])
+        Self::new(APIS)
     }
 
     pub(super) fn admin() -> Self {

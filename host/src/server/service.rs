@@ -21,7 +21,7 @@ use super::exchange::{Exchange, REQUEST_ID};
 use super::observe::Embedded;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
-use super::{Config, guard, health, ollama, openai};
+use super::{Config, guard, health, ollama, openai, openapi};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder};
 use crate::model::ModelName;
 use crate::telemetry::Metrics;
@@ -160,6 +160,7 @@ impl Service {
             Route::Root => Ok(health::root()),
             Route::Health => Ok(health::live()),
             Route::Ready => Ok(health::ready(&shared.embedder, shared.config.ready_timeout).await),
+            Route::Openapi => Ok(openapi::document()),
             Route::Metrics => Ok(health::metrics(&shared.metrics)),
             Route::OpenaiModels => Ok(openai::models(shared)),
             Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()),

@@ -93,16 +93,19 @@ impl Desk {
     /// Starts `serve` on ports that the system chooses, and waits until it listens.
     #[track_caller]
     pub fn serve(&self, configuration: &str) -> Gateway {
+        self.serve_with_log(configuration, Stdio::inherit())
+    }
+
+    /// As `serve`, with its log going to `log`.
+    #[track_caller]
+    pub fn serve_with_log(&self, configuration: &str, log: Stdio) -> Gateway {
         let listen = "listen = \"127.0.0.1:0\"";
         let file = format!("[server]\n{listen}\n[admin]\n{listen}\n{configuration}");
         let path = self.write("serve.toml", file);
         let mut command =
             self.command(&[OsStr::new("serve"), "--json".as_ref(), "--config".as_ref(), path.as_ref()]);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the binary can be started");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary can be started");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("stdout can be read");
