@@ -11,8 +11,12 @@ def before_load_schema(context, raw_schema):
     without_what_is_ahead(raw_schema)
     for name, schema in raw_schema["components"]["schemas"].items():
         if name.endswith("Request"):
-            schema["properties"]["model"] = {"const": MODEL}
-            schema["properties"].get("dimensions", {})["maximum"] = DIMENSIONS
+            for field in {"model", "name"} & schema["properties"].keys():
+                schema["properties"][field] = {"const": MODEL}
+            # The header `x-embergate-purpose` says the same, and a schema cannot say that two must not differ.
+            schema["properties"].pop("input_type", None)
+    # Ollama's API takes more than there are, and gives those that there are.
+    raw_schema["components"]["schemas"]["OpenaiRequest"]["properties"]["dimensions"]["maximum"] = DIMENSIONS
     for parameter in raw_schema["paths"]["/v1/models/{id}"]["parameters"]:
         parameter["schema"] = {"const": MODEL}
 
