@@ -44,7 +44,7 @@ impl Document {
     /// # Errors
     /// Says what it does not promise.
     pub fn check_answer(&self, method: &str, path: &str, answer: &Answer<'_>) -> Verdict {
-        let path = path.split('?').next().unwrap_or(path);
+        let path = path.split(['?', '#']).next().unwrap_or(path);
         answer.header("x-request-id").ok_or("`x-request-id` is missing")?;
         let checked = match self.operation(method, path) {
             Some(operation) => self.check_promised(operation, method, answer),
@@ -85,6 +85,8 @@ impl Document {
     /// An answer to what the document does not have: another path, another method, a preflight.
     fn check_unpromised(&self, method: &str, path: &str, answer: &Answer<'_>) -> Verdict {
         let statuses: &[u16] = match (self.path(path), method) {
+            // An escape that is no text leads nowhere.
+            (Some(_), _) if path.contains('%') => &[204, 404, 405, 403],
             (Some(_), "OPTIONS") => &[204, 403],
             (Some(_), _) => &[405, 403],
             // Management of models, which is Ollama's own, is refused with 501.
@@ -113,7 +115,7 @@ impl Document {
     }
 
     fn operation(&self, method: &str, path: &str) -> Option<&Map<String, Value>> {
-        self.path(path)?.get(&method.to_lowercase())?.as_object()
+        self.path(path)?.get(method.to_lowercase().as_str())?.as_object()
     }
 
     /// What the document says of `path`; a name in braces at the end stands for all the rest.
