@@ -17,6 +17,7 @@ use embergate_test_support::openapi::{Answer, Document};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::runtime::Runtime;
 
 mod seed;
@@ -126,8 +127,8 @@ fn check_embeddings(asked: &Asked, answer: &Answer<'_>) -> Result<(), String> {
     let text = std::str::from_utf8(&asked.body).map_err(|_| "a body that is no text was answered well")?;
     let request = match serde_json::from_str(text) {
         Ok(request) => request,
-        // Half a character in a field that is ignored: JSON, but nothing that a `Value` can hold.
-        Err(_) if text.contains("\\u") => return Ok(()),
+        // Half a character, or 1e999, in a field that is ignored: JSON that no `Value` can hold.
+        Err(_) if serde_json::from_str::<&RawValue>(text).is_ok() => return Ok(()),
         Err(error) => return Err(format!("a body that is no JSON was answered well: {error}")),
     };
     let answer: Value = serde_json::from_slice(answer.body).map_err(|error| error.to_string())?;
