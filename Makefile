@@ -3,8 +3,9 @@
 CARGO ?= cargo
 BIN = target/release/embergate
 DOCS ?= examples/corpus
+FUZZ_SECONDS ?= 60
 
-.PHONY: all build plugins demo test bench lint clean help
+.PHONY: all build plugins demo test fuzz bench lint clean help
 
 all: build
 
@@ -22,6 +23,9 @@ demo: build ## Index examples/corpus, or DOCS=some/folder, and search it
 
 test: plugins ## Install what the tests need, and run them all
 	tests/run.sh
+
+fuzz: ## Let libFuzzer make up requests, for a minute or FUZZ_SECONDS
+	tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
 
 bench: plugins ## Measure plugins and stores against plain code, and normal clients under abuse
 	$(CARGO) bench --bench plugin --bench store --bench abuse

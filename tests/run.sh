@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 # Guests that misbehave on purpose, and the official clients of the protocols that we speak.
 tests/guests/build.sh
 tests/conformance/clients/install.sh
+tests/conformance/schemathesis/install.sh
 
 if command -v cargo-nextest >/dev/null; then
     run() { cargo nextest run --no-fail-fast "$@"; }

@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +34,7 @@ mod observe;
 mod ollama;
 mod open_files;
 mod openai;
+mod openapi;
 mod options;
 mod route;
 mod service;
@@ -277,6 +282,27 @@ pub fn allow_open_files(config: &mut Config, admin: &AdminConfig, n_calls: usize
 
 fn tls(config: Option<TlsConfig>, table: &'static str) -> Result<Option<tls::Tls>, ServerError> {
     config.map(tls::Tls::new).transpose().map_err(|source| ServerError::Tls { table, source })
+}
+
+/// The APIs without a listener, for a program that has one of its own, and for tests.
+pub struct Apis(service::Service);
+
+impl Apis {
+    /// Of `config`, what concerns listening and connections is not heeded. No keys are asked for.
+    pub fn new(config: Config, embedder: Arc<Embedder>, metrics: Metrics) -> Self {
+        let shown = Bytes::new();
+        let (config, tasks) = (Arc::new(config), TaskTracker::new());
+        let shared = service::Shared::new(config, Keys::default(), shown, embedder, metrics, tasks);
+        Self(service::Service::new(shared, route::Routes::apis()))
+    }
+
+    /// Answers one request of a client at `address`, whatever it is: what is wrong with it is in the answer.
+    pub async fn answer<B>(&self, request: Request<B>, address: SocketAddr) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        self.0.answer(request, exchange::Peer { address, over_tls: false }).await
+    }
 }
 
 async fn bind(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), ServerError> {

@@ -12,6 +12,7 @@ mod keys; // API keys: rights, limits, the admin API
 mod later; // cases that wait, each with its reason
 mod models; // what Ollama's cases do not say of its models and its older path
 mod observed; // server-timing, request ids, spans
+mod openapi; // is all that is said to the world true?
 mod plugins; // the first-party plugins, through the host
 mod recorder; // between a client and a gateway: which requests came, and how they were answered
 mod scenes; // the upstreams that cases suppose

@@ -25,11 +25,12 @@ const ALLOWED_HEADERS: &str =
 const ALLOWED_PREFIXES: [&str; 2] = ["x-stainless-", "x-embergate-"];
 
 /// Headers that a page may read.
-const EXPOSED_HEADERS: &str = "x-request-id, x-embergate-purpose, x-embergate-prompt, x-embergate-cache, \
-                               x-embergate-notice, retry-after, retry-after-ms, x-should-retry, server-timing, \
-                               x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
-                               x-ratelimit-reset-requests, x-ratelimit-limit-texts, \
-                               x-ratelimit-remaining-texts, x-ratelimit-reset-texts";
+pub(super) const EXPOSED_HEADERS: &str = "x-request-id, x-embergate-purpose, x-embergate-prompt, \
+                                          x-embergate-cache, x-embergate-notice, retry-after, \
+                                          retry-after-ms, x-should-retry, server-timing, \
+                                          x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
+                                          x-ratelimit-reset-requests, x-ratelimit-limit-texts, \
+                                          x-ratelimit-remaining-texts, x-ratelimit-reset-texts";
 
 /// Bytes of headers that a preflight may ask for.
 const MAX_ASKED_HEADERS: usize = 2048;

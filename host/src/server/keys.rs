@@ -74,6 +74,13 @@ pub(super) struct Keys {
     strangers: Strangers,
 }
 
+/// None: everybody is let in.
+impl Default for Keys {
+    fn default() -> Self {
+        Self { known: Vec::new(), strangers: Strangers::new(Instant::now()) }
+    }
+}
+
 impl Keys {
     /// # Errors
     /// Names the key whose hash is none, and says what is wrong with it.

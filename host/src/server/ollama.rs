@@ -23,6 +23,8 @@ mod version;
 
 use self::asked::{Asked, Form};
 
+#[cfg(test)]
+pub(super) use self::asked::fields;
 pub(super) use self::models::{ps, show, tags};
 pub(super) use self::refused::{no_generation, no_management};
 pub(super) use self::version::version;

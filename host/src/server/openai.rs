@@ -21,6 +21,9 @@ use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
 
 mod asked;
 
+#[cfg(test)]
+pub(super) use self::asked::fields;
+
 use self::asked::{Asked, Format, Given};
 
 /// Who owns the models, in the words of the API.

@@ -22,6 +22,10 @@ const NOTICE: &str = "x-embergate-notice";
 /// The field of a body that says the purpose.
 const INPUT_TYPE: &str = "input_type";
 
+/// The headers that are read from requests.
+#[cfg(test)]
+pub(super) const READ: [&str; 4] = [PURPOSE, LANE, TIMEOUT, PREPARED];
+
 /// Bytes of a prompt that are told, at most: some clients refuse long headers.
 const MAX_PROMPT: usize = 1024;
 

@@ -25,6 +25,7 @@ pub(super) enum Route {
     OllamaManage,
     /// What generates text, which is refused too.
     OllamaGenerate,
+    Openapi,
 }
 
 /// Whose errors a path speaks.
@@ -58,6 +59,7 @@ impl Route {
             Self::OllamaVersion => "/api/version",
             Self::OllamaManage => "/api/{manage}",
             Self::OllamaGenerate => "/api/{generate}",
+            Self::Openapi => "/openapi.json",
         }
     }
 
@@ -68,6 +70,7 @@ impl Route {
             | Self::Health
             | Self::Ready
             | Self::Metrics
+            | Self::Openapi
             | Self::AdminModels
             | Self::AdminConfig
             | Self::AdminKeys
@@ -121,34 +124,38 @@ impl Api {
     }
 }
 
+/// The paths of the APIs' listener; `openapi.json` tells of each.
+pub(super) const APIS: &[(&str, Route)] = &[
+    ("/", Route::Root),
+    ("/healthz", Route::Health),
+    ("/readyz", Route::Ready),
+    ("/openapi.json", Route::Openapi),
+    ("/v1/embeddings", Route::OpenaiEmbeddings),
+    ("/v1/models", Route::OpenaiModels),
+    // The rest of the path, because names have slashes in them.
+    ("/v1/models/{*id}", Route::OpenaiModel),
+    ("/api/embed", Route::OllamaEmbed),
+    ("/api/embeddings", Route::OllamaEmbeddings),
+    ("/api/tags", Route::OllamaTags),
+    ("/api/ps", Route::OllamaPs),
+    ("/api/show", Route::OllamaShow),
+    ("/api/version", Route::OllamaVersion),
+    ("/api/pull", Route::OllamaManage),
+    ("/api/push", Route::OllamaManage),
+    ("/api/create", Route::OllamaManage),
+    ("/api/copy", Route::OllamaManage),
+    ("/api/delete", Route::OllamaManage),
+    ("/api/blobs/{digest}", Route::OllamaManage),
+    ("/api/generate", Route::OllamaGenerate),
+    ("/api/chat", Route::OllamaGenerate),
+];
+
 /// The paths of one listener.
 pub(super) struct Routes(matchit::Router<Route>);
 
 impl Routes {
     pub(super) fn apis() -> Self {
-        Self::new(&[
-            ("/", Route::Root),
-            ("/healthz", Route::Health),
-            ("/readyz", Route::Ready),
-            ("/v1/embeddings", Route::OpenaiEmbeddings),
-            ("/v1/models", Route::OpenaiModels),
-            // The rest of the path, because names have slashes in them.
-            ("/v1/models/{*id}", Route::OpenaiModel),
-            ("/api/embed", Route::OllamaEmbed),
-            ("/api/embeddings", Route::OllamaEmbeddings),
-            ("/api/tags", Route::OllamaTags),
-            ("/api/ps", Route::OllamaPs),
-            ("/api/show", Route::OllamaShow),
-            ("/api/version", Route::OllamaVersion),
-            ("/api/pull", Route::OllamaManage),
-            ("/api/push", Route::OllamaManage),
-            ("/api/create", Route::OllamaManage),
-            ("/api/copy", Route::OllamaManage),
-            ("/api/delete", Route::OllamaManage),
-            ("/api/blobs/{digest}", Route::OllamaManage),
-            ("/api/generate", Route::OllamaGenerate),
-            ("/api/chat", Route::OllamaGenerate),
-        ])
+        Self::new(APIS)
     }
 
     pub(super) fn admin() -> Self {

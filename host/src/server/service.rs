@@ -25,7 +25,7 @@ use super::options::Times;
 use super::route::{Api, Route, Routes};
 use super::timing::SERVER_TIMING;
 use super::wire::Limits;
-use super::{Config, admin, guard, head, health, ollama, openai, trace};
+use super::{Config, admin, guard, head, health, ollama, openai, openapi, trace};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Resolved};
 use crate::model::{ModelName, Purpose};
 use crate::telemetry::Metrics;
@@ -249,6 +249,7 @@ impl Service {
             Route::Root => Ok(health::root()),
             Route::Health => Ok(health::live()),
             Route::Ready => Ok(health::ready(&shared.embedder, shared.config.ready_timeout).await),
+            Route::Openapi => Ok(openapi::document()),
             Route::Metrics => Ok(health::metrics(&shared.metrics)),
             Route::AdminModels => Ok(admin::models(&shared.embedder)),
             Route::AdminConfig => Ok(admin::config(&shared.shown)),

@@ -154,6 +154,51 @@ pub(super) fn boolean(param: &'static str, value: &Value) -> Result<Option<bool>
     }
 }
 
+/// The largest whole number, up or down, that every JSON reader reads as it was written.
+const MAX_WHOLE: i64 = (1 << 53) - 1;
+
+/// A whole number, which some clients write as `256.0`.
+pub(super) fn whole(value: &Value) -> Option<i64> {
+    let rounded = || value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64);
+    value.as_i64().or_else(rounded).filter(|whole| (-MAX_WHOLE..=MAX_WHOLE).contains(whole))
+}
+
+/// The names of the fields that a derived `T` reads.
+#[cfg(test)]
+pub(super) fn fields_of<T: serde::Deserialize<'static>>() -> &'static [&'static str] {
+    use serde::de::{Deserializer, Visitor, value::Error};
+
+    /// Is asked for a struct, remembers its fields, and gives nothing.
+    struct Asked<'f>(&'f mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Asked<'_> {
+        type Error = Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Error> {
+            *self.0 = fields;
+            self.deserialize_any(visitor)
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+            Err(serde::de::Error::custom("there is nothing to read"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut fields: &[&str] = &[];
+    assert!(T::deserialize(Asked(&mut fields)).is_err());
+    fields
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use proptest::prelude::*;
@@ -211,6 +256,22 @@ pub(super) mod tests {
             Err("the body is not valid JSON: EOF while parsing a value at line 1 column 10"),
         );
         check(b"{} {}", Err("the body is not valid JSON: trailing characters at line 1 column 4"));
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        for (json, want) in [
+            ("256", Some(256)),
+            ("-256.0", Some(-256)),
+            ("2.56e2", Some(256)),
+            ("9007199254740991", Some(MAX_WHOLE)),
+            ("9007199254740992", None),
+            ("1e30", None),
+            ("1.5", None),
+            ("\"256\"", None),
+        ] {
+            assert_eq!(whole(&serde_json::from_str(json).unwrap()), want, "{json}");
+        }
     }
 
     #[test]

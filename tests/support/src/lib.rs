@@ -3,4 +3,5 @@
 pub mod binary;
 pub mod gate;
 pub mod ollama;
+pub mod openapi;
 pub mod qdrant;

@@ -46,7 +46,7 @@ pub(super) struct Need {
 /// What a route needs; nothing where it is open to everybody.
 pub(super) fn of_route(route: Route) -> Option<Need> {
     let any: &[Right] = match route {
-        Route::Root | Route::Health | Route::Ready => return None,
+        Route::Root | Route::Health | Route::Ready | Route::Openapi => return None,
         Route::OpenaiEmbeddings
         | Route::OpenaiModels
         | Route::OpenaiModel

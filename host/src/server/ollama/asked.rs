@@ -35,6 +35,12 @@ pub(super) struct Asked {
     pub(super) notices: Notices,
 }
 
+/// The names of the body's fields.
+#[cfg(test)]
+pub(in crate::server) fn fields() -> &'static [&'static str] {
+    wire::fields_of::<Body<'_>>()
+}
+
 /// The body's fields; those that are not named here are ignored.
 #[derive(Deserialize)]
 struct Body<'b> {
@@ -200,7 +206,7 @@ fn only_one(texts: Vec<String>) -> Result<Vec<String>, ApiError> {
 
 /// Zero and less mean all of them.
 fn dimensions(value: &Value) -> Result<Option<usize>, ApiError> {
-    match value.as_i64() {
+    match wire::whole(value) {
         Some(dimensions) => Ok(usize::try_from(dimensions).ok().filter(|dimensions| *dimensions != 0)),
         None if value.is_null() => Ok(None),
         None => Err(wrong("dimensions", "a whole number", wire::kind(value))),
@@ -346,6 +352,7 @@ mod tests {
     #[test]
     fn dimensions_that_mean_nothing_are_ignored_and_wrong_types_are_not() {
         check(Embed, r#""input":"a","dimensions":256"#, Asked { dimensions: Some(256), ..asked(&["a"]) });
+        check(Embed, r#""input":"a","dimensions":256.0"#, Asked { dimensions: Some(256), ..asked(&["a"]) });
         check(Embed, r#""input":"a","dimensions":0"#, asked(&["a"]));
         check(Embed, r#""input":"a","dimensions":-3"#, asked(&["a"]));
         for wrong in [r#""256""#, "1.5"] {

@@ -11,6 +11,12 @@ use crate::server::input::Input;
 use crate::server::options;
 use crate::server::wire::{self, Field, Limits};
 
+/// The names of the body's fields.
+#[cfg(test)]
+pub(in crate::server) fn fields() -> &'static [&'static str] {
+    wire::fields_of::<Body<'_>>()
+}
+
 /// The body's fields. `user` and all that are not named here are ignored.
 #[derive(Deserialize)]
 struct Body<'b> {
@@ -132,7 +138,7 @@ fn dimensions(value: &Value) -> Result<Option<usize>, ApiError> {
     if value.is_null() {
         return Ok(None);
     }
-    match value.as_u64().and_then(|dimensions| usize::try_from(dimensions).ok()) {
+    match wire::whole(value).and_then(|dimensions| usize::try_from(dimensions).ok()) {
         Some(dimensions @ 1..) => Ok(Some(dimensions)),
         _ => Err(ApiError::invalid("dimensions", "`dimensions` must be a whole number from 1")),
     }
@@ -225,6 +231,7 @@ mod tests {
     fn dimensions_are_whole_and_at_least_one() {
         let with = |dimensions: &str| format!(r#"{{"model":"m","input":"a","dimensions":{dimensions}}}"#);
         check(&with("256"), Asked { dimensions: Some(256), ..asked(&["a"]) });
+        check(&with("256.0"), Asked { dimensions: Some(256), ..asked(&["a"]) });
         check(&with("null"), asked(&["a"]));
         for wrong in ["0", "-1", "1.5", r#""256""#, "true", "1e30"] {
             check_refused(&with(wrong), Some("dimensions"), "whole number from 1");

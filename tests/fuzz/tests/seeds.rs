@@ -1,0 +1,21 @@
+//! What the fuzzer begins with, and what it once found, is answered as it should be.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use embergate_fuzz::{Asked, check};
+
+#[test]
+fn every_seed_is_answered_as_the_document_says() {
+    let mut statuses = BTreeSet::new();
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds")).unwrap() {
+        let path = file.unwrap().path();
+        let asked = Asked::from_seed(&fs::read(&path).unwrap()).unwrap();
+        let status = check(&asked).expect("a seed is HTTP");
+        statuses.insert(status.unwrap_or_else(|why| panic!("{}: {why}", path.display())));
+    }
+    // Seeds that all end early would show nothing.
+    for status in [200, 400, 403, 404, 405, 413, 415, 422] {
+        assert!(statuses.contains(&status), "no seed is answered with {status}, only {statuses:?}");
+    }
+}
