@@ -110,7 +110,8 @@ async fn check_split(order: &str, want: &str) {
 }
 
 async fn check_load(bytes: &[u8], table: PluginConfig, want: &str) {
-    let folder = folder(bytes);
+    let mut folder = folder(bytes);
+    folder.config.limits = hurried();
     let error = Plugins::load(&folder.config, &[table]).await.err().unwrap().to_string();
     assert!(error.contains("hostile.wasm") && error.contains(want), "{error}");
 }
