@@ -7,6 +7,7 @@
 
 mod drain;
 mod state;
+mod unit;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
-use self::state::{Entry, Next, State, Unit};
+use self::state::{Next, State};
+use self::unit::{Entry, Unit};
 
 /// The `[batcher]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -38,6 +38,7 @@ mod openapi;
 mod options;
 mod route;
 mod service;
+mod shared;
 mod timing;
 mod tls;
 mod tokens;
@@ -208,14 +209,8 @@ impl Server {
         }
         let tasks = TaskTracker::new();
         let (apis_connections, config) = (config.max_connections, Arc::new(config));
-        let shared = service::Shared::new(
-            config.clone(),
-            keys,
-            shown.into(),
-            embedder,
-            metrics.clone(),
-            tasks.clone(),
-        );
+        let shared =
+            shared::Shared::new(config.clone(), keys, shown.into(), embedder, metrics.clone(), tasks.clone());
         let limits = listen::Limits::new(&config);
         Ok(Self {
             apis: listen::Listener {
@@ -292,7 +287,7 @@ impl Apis {
     pub fn new(config: Config, embedder: Arc<Embedder>, metrics: Metrics) -> Self {
         let shown = Bytes::new();
         let (config, tasks) = (Arc::new(config), TaskTracker::new());
-        let shared = service::Shared::new(config, Keys::default(), shown, embedder, metrics, tasks);
+        let shared = shared::Shared::new(config, Keys::default(), shown, embedder, metrics, tasks);
         Self(service::Service::new(shared, route::Routes::apis()))
     }
 

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::cache::{CacheKey, Entry};
 
-use super::{Failure, Spent};
+use super::Spent;
+use super::error::Failure;
 
 /// What a flight brings, and where the time of the one who asks went.
 pub(super) type Outcome = Result<(Entry, Spent), Failure>;

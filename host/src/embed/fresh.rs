@@ -12,10 +12,12 @@ use crate::document::{Document, SourceMap};
 use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed};
 use crate::upstream::{TextFault, UpstreamError};
 
+use super::Spent;
+use super::error::Failure;
 use super::flights::{Lead, Outcome};
+use super::request::Way;
 use super::send::{Embedded, Senders};
 use super::served::{Engine, Served};
-use super::{Failure, Spent, Way};
 
 /// Texts that a plugin is handed at once, at most.
 const PLUGIN_TEXTS: usize = 64;

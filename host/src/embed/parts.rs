@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{EmbedRequest, Embedder, Lane};
-use crate::model::{Embedding, ModelName, Purpose};
+use crate::model::{Embedding, ModelName};
 use crate::plugin::SpanEmbedder;
 
 /// Texts of documents, in the bulk lane, past the preprocessors: no plugin runs,
@@ -14,16 +14,8 @@ impl SpanEmbedder for Embedder {
     async fn embed(&self, model: &ModelName, texts: Vec<String>) -> Result<Vec<Embedding>, String> {
         let mut embeddings = Vec::with_capacity(texts.len());
         for part in texts.chunks(self.config.max_texts.max(1)) {
-            let request = EmbedRequest {
-                model: model.clone(),
-                texts: part.to_vec(),
-                purpose: Purpose::Document,
-                truncate: false,
-                dimensions: None,
-                lane: Some(Lane::Bulk),
-                prepared: true,
-                deadline: Instant::now() + self.config.timeout,
-            };
+            let deadline = Instant::now() + self.config.timeout;
+            let request = EmbedRequest::prepared(model.clone(), part.to_vec(), Lane::Bulk, deadline);
             let answer = Self::embed(self, request).await.map_err(|error| error.to_string())?;
             embeddings.extend(answer.embeddings);
         }

@@ -16,10 +16,12 @@ use crate::plugin::Plugin;
 use crate::upstream::{KnownDimensions, UpstreamError};
 
 use super::agreement::Agreement;
+use super::error::Failure;
 use super::flights::Flights;
 use super::fresh::{self, Fresh, Job};
+use super::request::Way;
 use super::send::Senders;
-use super::{EmbedError, Failure, Model, Way};
+use super::{EmbedError, Model};
 
 /// A model with what it takes to embed its texts.
 pub(super) struct Served {

@@ -1,6 +1,7 @@
 //! The path from texts to embeddings, with the embedded model at its end.
 
 use super::*;
+use crate::upstream::TextFault;
 use crate::upstream::embedded::MODEL_NAME;
 
 fn spawn(

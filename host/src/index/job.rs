@@ -84,16 +84,9 @@ impl Job {
     pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
         let mut repeats = 0;
         loop {
-            let request = EmbedRequest {
-                model: self.call.model.clone(),
-                texts: texts.to_vec(),
-                purpose: Purpose::Document,
-                truncate: false,
-                dimensions: None,
-                lane: Some(Lane::Bulk),
-                prepared: true,
-                deadline: Instant::now() + self.config.timeout,
-            };
+            let deadline = Instant::now() + self.config.timeout;
+            let request =
+                EmbedRequest::prepared(self.call.model.clone(), texts.to_vec(), Lane::Bulk, deadline);
             match self.embedder.embed(request).await {
                 Err(EmbedError::Overloaded { retry_after }) if repeats < self.config.max_repeats => {
                     repeats += 1;

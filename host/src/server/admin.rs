@@ -9,8 +9,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
 use super::keys::{Keys, Right, Usage};
-use super::service::json_response;
-use super::wire;
+use super::wire::{self, json_response};
 use crate::embed::{Embedder, Model};
 
 /// Answers `GET /admin/models`.

@@ -1,25 +1,18 @@
-//! Errors as clients see them: the one place that chooses statuses, and the shape of each API.
+//! Errors as clients see them: those of a request itself are made here, those of
+//! what became of it get their statuses in `error/fate.rs`.
+
+mod fate;
+mod shape;
+mod words;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use hyper::{Response, StatusCode};
-use serde::Serialize;
+use hyper::StatusCode;
 
-use super::answers::NoRoom;
-use super::body::BodyError;
-use super::route::{Api, Route};
-use crate::embed::EmbedError;
-use crate::plugin::PluginError;
-use crate::upstream::{TextFault, UpstreamError};
+use super::route::Route;
 
-/// The wait that is asked for where nothing better is known.
-const RETRY_AFTER_UNKNOWN: Duration = Duration::from_secs(1);
-
-/// OpenAI's clients give up when asked to wait for longer than two minutes.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// OpenAI's code for a text with more tokens than the model takes.
+const TOO_LONG: &str = "context_length_exceeded";
 
 /// Why a request has no answer, for any API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +38,6 @@ enum Retry {
     Never,
     After(Duration),
 }
-
-/// What an error means to a client.
-struct Fate(StatusCode, Option<&'static str>, Option<&'static str>, Retry);
 
 impl ApiError {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
@@ -152,241 +142,6 @@ impl ApiError {
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
         }
     }
-
-    /// The error in the shape of `api`.
-    pub(super) fn into_response(self, api: Api) -> Response<Full<Bytes>> {
-        let status = self.status_for(api);
-        let (content_type, body) = match api {
-            Api::Openai => ("application/json", self.openai_body(status)),
-            Api::Ollama => ("application/json", self.ollama_body()),
-            Api::Plain => ("text/plain; charset=utf-8", format!("{}\n", self.message).into_bytes()),
-        };
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(allow) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        match self.retry {
-            Retry::AsUsual => {}
-            Retry::Never => drop(headers.insert("x-should-retry", HeaderValue::from_static("false"))),
-            Retry::After(wait) => {
-                let wait = wait.clamp(RETRY_AFTER_UNKNOWN, RETRY_AFTER_MAX);
-                let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
-                headers.insert("retry-after-ms", HeaderValue::from(millis));
-                headers.insert("x-should-retry", HeaderValue::from_static("true"));
-            }
-        }
-        response
-    }
-
-    /// Ollama says by 503 that it is full, where OpenAI says it by 429.
-    fn status_for(&self, api: Api) -> StatusCode {
-        match api {
-            Api::Ollama if self.status == StatusCode::TOO_MANY_REQUESTS && !self.is_own_limit => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Api::Ollama | Api::Openai | Api::Plain => self.status,
-        }
-    }
-
-    fn openai_body(&self, status: StatusCode) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'e> {
-            error: Inner<'e>,
-        }
-        #[derive(Serialize)]
-        struct Inner<'e> {
-            message: &'e str,
-            r#type: &'static str,
-            param: Option<&'static str>,
-            code: Option<&'static str>,
-        }
-        let r#type = match status {
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_client_error() => "invalid_request_error",
-            _ => "api_error",
-        };
-        let error = Inner { message: &self.message, r#type, param: self.param, code: self.code };
-        super::wire::to_json(&Body { error })
-    }
-
-    fn ollama_body(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'e> {
-            error: &'e str,
-        }
-        super::wire::to_json(&Body { error: self.ollama.as_deref().unwrap_or(&self.message) })
-    }
-}
-
-impl From<BodyError> for ApiError {
-    fn from(error: BodyError) -> Self {
-        let Fate(status, code, param, retry) = match error {
-            BodyError::TooLarge { .. } => code(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
-            BodyError::Slow { .. } => code(StatusCode::REQUEST_TIMEOUT, "timeout"),
-            BodyError::NoRoom => busy(RETRY_AFTER_UNKNOWN),
-            BodyError::Encoded => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            BodyError::Broken => plain(StatusCode::BAD_REQUEST),
-        };
-        let ollama = matches!(error, BodyError::NoRoom).then(|| OLLAMA_BUSY.to_owned());
-        Self { code, param, retry, ollama, ..Self::new(status, error.to_string()) }
-    }
-}
-
-impl From<NoRoom> for ApiError {
-    fn from(error: NoRoom) -> Self {
-        let Fate(status, code, param, retry) = busy(RETRY_AFTER_UNKNOWN);
-        let ollama = Some(OLLAMA_BUSY.to_owned());
-        Self { code, param, retry, ollama, ..Self::new(status, error.to_string()) }
-    }
-}
-
-impl From<&EmbedError> for ApiError {
-    fn from(error: &EmbedError) -> Self {
-        let Fate(status, code, param, retry) = fate(error);
-        Self { code, param, retry, ollama: ollama_words(error), ..Self::new(status, client_words(error)) }
-    }
-}
-
-/// What clients are told: an upstream's name, and not where it is. That is for the log.
-fn client_words(error: &EmbedError) -> String {
-    match error {
-        EmbedError::Upstream(cause) => match &**cause {
-            UpstreamError::Connect { upstream, .. } => format!("cannot reach upstream `{upstream}`"),
-            UpstreamError::Nonsense { upstream, .. } => {
-                format!("upstream `{upstream}` answered with something else than embeddings")
-            }
-            _ => error.to_string(),
-        },
-        _ => error.to_string(),
-    }
-}
-
-fn fate(error: &EmbedError) -> Fate {
-    match error {
-        EmbedError::UnknownModel(_) => {
-            Fate(StatusCode::NOT_FOUND, Some("model_not_found"), Some("model"), Retry::AsUsual)
-        }
-        EmbedError::NoTexts | EmbedError::TooManyTexts { .. } | EmbedError::EmptyText { .. } => input(None),
-        EmbedError::TooLong { .. } => input(Some(TOO_LONG)),
-        EmbedError::Dimensions { .. } | EmbedError::NotMatryoshka { .. } => {
-            Fate(StatusCode::BAD_REQUEST, None, Some("dimensions"), Retry::AsUsual)
-        }
-        EmbedError::Text { fault, .. } => text_fate(fault),
-        EmbedError::Rejected { .. } => unprocessable("text_rejected"),
-        EmbedError::Plugin(error) => plugin_fate(error),
-        EmbedError::Overloaded { retry_after } => busy(*retry_after),
-        // What was embedded meanwhile is kept, so that there is less to do the next time.
-        EmbedError::Deadline(_) => again(StatusCode::GATEWAY_TIMEOUT, "timeout"),
-        EmbedError::Upstream(error) => upstream_fate(error),
-    }
-}
-
-fn text_fate(fault: &TextFault) -> Fate {
-    match fault {
-        TextFault::NoKnownToken => unprocessable("text_unknown"),
-        TextFault::TooLong => input(Some(TOO_LONG)),
-        // The upstream's failure, but one that it will have again.
-        TextFault::Refused(_) => hopeless(StatusCode::BAD_GATEWAY, "text_refused"),
-    }
-}
-
-fn plugin_fate(error: &PluginError) -> Fate {
-    match error {
-        PluginError::Unknown { .. } | PluginError::Role { .. } | PluginError::Load { .. } => {
-            hopeless(StatusCode::INTERNAL_SERVER_ERROR, "plugin_missing")
-        }
-        PluginError::Refused { .. } => unprocessable("plugin_refused"),
-        PluginError::Trapped { .. } | PluginError::Stopped { .. } | PluginError::Contract { .. } => {
-            hopeless(StatusCode::INTERNAL_SERVER_ERROR, "plugin_failed")
-        }
-        PluginError::Busy { .. } => busy(RETRY_AFTER_UNKNOWN),
-    }
-}
-
-fn upstream_fate(error: &UpstreamError) -> Fate {
-    match error {
-        UpstreamError::Connect { .. } => again(StatusCode::SERVICE_UNAVAILABLE, "upstream_unreachable"),
-        UpstreamError::Timeout { .. } => again(StatusCode::GATEWAY_TIMEOUT, "timeout"),
-        UpstreamError::NoModel { .. } => {
-            Fate(StatusCode::NOT_FOUND, Some("model_not_found"), Some("model"), Retry::AsUsual)
-        }
-        UpstreamError::NotEmbedding { .. } => {
-            Fate(StatusCode::BAD_REQUEST, Some("model_not_supported"), Some("model"), Retry::Never)
-        }
-        UpstreamError::Busy { .. } => busy(RETRY_AFTER_UNKNOWN),
-        UpstreamError::Refused { .. } => hopeless(StatusCode::BAD_GATEWAY, "upstream_refused"),
-        UpstreamError::Fault { .. } => again(StatusCode::BAD_GATEWAY, "upstream_failed"),
-        // A wrong address, or something else that answers there: it will do so again.
-        UpstreamError::Nonsense { .. } => hopeless(StatusCode::BAD_GATEWAY, "upstream_failed"),
-        UpstreamError::Count { .. } | UpstreamError::Dimensions { .. } | UpstreamError::Embedding { .. } => {
-            hopeless(StatusCode::BAD_GATEWAY, "upstream_wrong")
-        }
-    }
-}
-
-/// OpenAI's code for a text with more tokens than the model takes.
-const TOO_LONG: &str = "context_length_exceeded";
-
-/// What Ollama answers when its queue is full, both spaces included.
-const OLLAMA_BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
-const OLLAMA_TOO_LONG: &str = "the input length exceeds the context length";
-
-/// Ollama's own text, where clients are known to look for it.
-fn ollama_words(error: &EmbedError) -> Option<String> {
-    match error {
-        EmbedError::UnknownModel(model) => Some(ollama_no_model(model.as_str())),
-        EmbedError::TooLong { .. } | EmbedError::Text { fault: TextFault::TooLong, .. } => {
-            Some(OLLAMA_TOO_LONG.to_owned())
-        }
-        EmbedError::Overloaded { .. } => Some(OLLAMA_BUSY.to_owned()),
-        EmbedError::Upstream(error) => match &**error {
-            UpstreamError::NoModel { model, .. } => Some(ollama_no_model(model)),
-            UpstreamError::Busy { .. } => Some(OLLAMA_BUSY.to_owned()),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn ollama_no_model(name: &str) -> String {
-    format!("model \"{name}\" not found, try pulling it first")
-}
-
-fn plain(status: StatusCode) -> Fate {
-    Fate(status, None, None, Retry::AsUsual)
-}
-
-fn code(status: StatusCode, code: &'static str) -> Fate {
-    Fate(status, Some(code), None, Retry::AsUsual)
-}
-
-fn input(code: Option<&'static str>) -> Fate {
-    Fate(StatusCode::BAD_REQUEST, code, Some("input"), Retry::AsUsual)
-}
-
-fn unprocessable(code: &'static str) -> Fate {
-    Fate(StatusCode::UNPROCESSABLE_ENTITY, Some(code), Some("input"), Retry::AsUsual)
-}
-
-/// The same request may succeed, if not at once.
-fn again(status: StatusCode, code: &'static str) -> Fate {
-    Fate(status, Some(code), None, Retry::After(RETRY_AFTER_UNKNOWN))
-}
-
-/// The same request would fail again, though the status invites a retry.
-fn hopeless(status: StatusCode, code: &'static str) -> Fate {
-    Fate(status, Some(code), None, Retry::Never)
-}
-
-fn busy(retry_after: Duration) -> Fate {
-    Fate(StatusCode::TOO_MANY_REQUESTS, Some("rate_limit_exceeded"), None, Retry::After(retry_after))
 }
 
 #[cfg(test)]
@@ -394,6 +149,9 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::embed::EmbedError;
+    use crate::server::route::Api;
+    use crate::upstream::{TextFault, UpstreamError};
 
     /// What Ollama's clients read, which must be in an object of nothing else.
     pub(in crate::server) fn told_by_ollama(error: ApiError) -> String {
@@ -527,15 +285,5 @@ pub(super) mod tests {
         assert_eq!(long.status(), 500);
         assert_eq!(long.headers()["x-should-retry"], "false");
         assert_eq!(older(EmbedError::EmptyText { index: 0 }).status(), 400);
-    }
-
-    #[test]
-    fn each_api_has_its_own_shape() {
-        let error = ApiError::invalid("input", "`input` is missing");
-        assert_eq!(
-            String::from_utf8(error.openai_body(StatusCode::BAD_REQUEST)).unwrap(),
-            r#"{"error":{"message":"`input` is missing","type":"invalid_request_error","param":"input","code":null}}"#
-        );
-        assert_eq!(String::from_utf8(error.ollama_body()).unwrap(), r#"{"error":"`input` is missing"}"#);
     }
 }

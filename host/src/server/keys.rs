@@ -74,7 +74,7 @@ pub(super) struct Keys {
     strangers: Strangers,
 }
 
-/// None: everybody is let in.
+/// No key at all: everybody is let in.
 impl Default for Keys {
     fn default() -> Self {
         Self { known: Vec::new(), strangers: Strangers::new(Instant::now()) }
@@ -91,7 +91,7 @@ impl Keys {
             Err(error) => Err((table.name.clone(), error)),
         };
         let known = tables.iter().map(key).collect::<Result<_, _>>()?;
-        Ok(Self { known, strangers: Strangers::new(epoch) })
+        Ok(Self { known, ..Self::default() })
     }
 
     pub(super) fn are_asked(&self) -> bool {

@@ -9,7 +9,8 @@ use hyper::Response;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::options::{self, Options, Told};
-use super::service::{Shared, json_response};
+use super::shared::Shared;
+use super::wire::json_response;
 use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
 use crate::model::ModelName;
 

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::notices::Notices;
 use super::options::{self, Options, Told};
-use super::service::{Shared, json_response};
+use super::shared::Shared;
 use super::tokens::{self, Decoded};
 use super::wire::{self, Limits};
 use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
@@ -70,7 +70,7 @@ pub(super) async fn embeddings(
     let (n_bytes, deadline) = (capacity(&kept, format), exchange.begun + options.timeout);
     let encode = move || encode(&model, &answer, format);
     let json = shared.write(exchange, &kept, n_bytes, deadline, encode).await?;
-    let mut response = json_response(json);
+    let mut response = wire::json_response(json);
     options::tell(response.headers_mut(), told, &kept);
     Ok(response)
 }
@@ -167,13 +167,15 @@ pub(super) fn models(shared: &Shared) -> Response<Full<Bytes>> {
     }
     let ids = shared.embedder.listed();
     let data = ids.iter().map(|id| ModelBody::new(id, shared.started)).collect();
-    json_response(wire::to_json(&List { object: "list", data }))
+    wire::json_response(wire::to_json(&List { object: "list", data }))
 }
 
 /// Answers `GET /v1/models/{id}` for all that the list has, and for other ways to write it.
 pub(super) async fn one_model(shared: &Shared, id: &str) -> Result<Response<Full<Bytes>>, ApiError> {
     match shared.model(id).await {
-        Ok(_) if !id.is_empty() => Ok(json_response(wire::to_json(&ModelBody::new(id, shared.started)))),
+        Ok(_) if !id.is_empty() => {
+            Ok(wire::json_response(wire::to_json(&ModelBody::new(id, shared.started))))
+        }
         _ => Err(ApiError::no_model(id)),
     }
 }

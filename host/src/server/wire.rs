@@ -4,6 +4,10 @@
 //! and keeps nothing; the second reads each field as what it should be, with a
 //! bound on what it may grow to.
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -124,6 +128,13 @@ pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     let mut json = Vec::with_capacity(256);
     write_json(&mut json, value);
     json
+}
+
+/// An answer in JSON.
+pub(super) fn json_response(json: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(json.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// Appends `value`, which must be of a kind that JSON can always say.

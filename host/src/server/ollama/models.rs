@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::{ModelName, Purpose};
 use crate::server::error::ApiError;
-use crate::server::service::{Shared, json_response};
+use crate::server::shared::Shared;
 use crate::server::wire::{self, Field};
 
 /// The longest time that Ollama can say: how it writes of a model that it never unloads.
@@ -107,7 +107,7 @@ pub(in crate::server) async fn tags(shared: &Shared) -> Response<Full<Bytes>> {
         details: Details::of(shared, &name),
         capabilities: CAPABILITIES,
     });
-    json_response(wire::to_json(&List { models: models.collect() }))
+    wire::json_response(wire::to_json(&List { models: models.collect() }))
 }
 
 /// Answers `GET /api/ps`: the models that have embedded something since the start.
@@ -128,7 +128,7 @@ pub(in crate::server) async fn ps(shared: &Shared) -> Response<Full<Bytes>> {
             size_vram: 0,
         }
     });
-    json_response(wire::to_json(&List { models: models.collect() }))
+    wire::json_response(wire::to_json(&List { models: models.collect() }))
 }
 
 /// Answers `POST /api/show`. Asks no upstream but for a name that nobody knows.
@@ -146,7 +146,7 @@ pub(in crate::server) async fn show(shared: &Shared, body: &[u8]) -> Result<Resp
         embedding_length: details.embedding_length,
     };
     let shown = Shown { details, model_info, capabilities: CAPABILITIES, modified_at: since_start(shared) };
-    Ok(json_response(wire::to_json(&shown)))
+    Ok(wire::json_response(wire::to_json(&shown)))
 }
 
 /// `model`, or `name` as it was called before.

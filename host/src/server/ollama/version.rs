@@ -5,8 +5,7 @@ use http_body_util::Full;
 use hyper::Response;
 use serde::Serialize;
 
-use crate::server::service::json_response;
-use crate::server::wire;
+use crate::server::wire::{self, json_response};
 
 /// The first with capabilities and lengths in its list of models, as here.
 ///
