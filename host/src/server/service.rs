@@ -5,7 +5,7 @@
 //! [`Service::dispatch`].
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -83,8 +83,13 @@ impl Shared {
     }
 
     /// The model that a client means, by any word that [`Embedder::resolve`] knows.
-    /// Waits for upstreams to be asked where nobody knows it.
-    pub(super) async fn model(&self, asked: &str) -> Result<Resolved, ApiError> {
+    /// Where nobody knows it, waits for upstreams to be asked, within `timeout` of `begun`.
+    pub(super) async fn model(
+        &self,
+        asked: &str,
+        begun: Instant,
+        timeout: Duration,
+    ) -> Result<Resolved, ApiError> {
         if let Some(resolved) = self.embedder.resolve(asked) {
             return Ok(resolved);
         }
@@ -94,8 +99,11 @@ impl Shared {
         let name = ModelName::new(asked).map_err(|error| {
             ApiError::invalid("model", error.to_string()).in_ollamas_words("invalid model name")
         })?;
-        let found = self.embedder.find_by(|| self.embedder.resolve(asked)).await;
-        found.ok_or_else(|| ApiError::from(&EmbedError::UnknownModel(name)))
+        let found = self.embedder.find_by(|| self.embedder.resolve(asked));
+        match tokio::time::timeout_at(begun + timeout, found).await {
+            Ok(found) => found.ok_or_else(|| ApiError::from(&EmbedError::UnknownModel(name))),
+            Err(_) => Err(ApiError::from(&EmbedError::Deadline(timeout))),
+        }
     }
 
     /// What is put before a text of `purpose`.
@@ -255,7 +263,9 @@ impl Service {
             Route::AdminConfig => Ok(admin::config(&shared.shown)),
             Route::AdminKeys => Ok(admin::keys(&shared.keys)),
             Route::OpenaiModels => Ok(openai::models(shared)),
-            Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()).await,
+            Route::OpenaiModel => {
+                openai::one_model(shared, exchange, id.as_deref().unwrap_or_default()).await
+            }
             Route::OpenaiEmbeddings => {
                 let body = shared.read(exchange, body).await?;
                 openai::embeddings(shared, exchange, &body.bytes).await
@@ -272,7 +282,7 @@ impl Service {
             Route::OllamaPs => Ok(ollama::ps(shared).await),
             Route::OllamaShow => {
                 let body = shared.read(exchange, body).await?;
-                ollama::show(shared, &body.bytes).await
+                ollama::show(shared, exchange, &body.bytes).await
             }
             Route::OllamaVersion => Ok(ollama::version()),
             Route::OllamaManage => Err(ollama::no_management(exchange.uri.path())),
