@@ -14,6 +14,7 @@ mod flights;
 mod fresh;
 pub(crate) mod names;
 mod parts;
+mod readiness;
 mod send;
 mod served;
 mod setup;
@@ -39,6 +40,7 @@ use self::catalog::Catalog;
 use self::discovery::Discovery;
 use self::flights::Outcome;
 use self::fresh::{Fresh, Job};
+use self::readiness::Readiness;
 use self::served::{Engine, Served};
 pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
@@ -260,6 +262,7 @@ pub struct Embedder {
     /// Upstreams that say whether anything can be asked: those of the
     /// configuration, else the embedded one.
     declared: Vec<usize>,
+    readiness: Readiness,
 }
 
 impl Embedder {
@@ -288,17 +291,18 @@ impl Embedder {
     /// # Errors
     /// Names the first text, in the order of the request, that has no embedding.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
-        let served = self.served(&request.model).await?;
+        let (started, deadline) = (Instant::now(), request.deadline);
+        let late = || EmbedError::Deadline(deadline.saturating_duration_since(started));
+        let served = tokio::time::timeout_at(deadline, self.served(&request.model)).await;
+        let served = served.map_err(|_| late())??;
         self.admit(&served, &request)?;
-        let started = Instant::now();
-        let deadline = request.deadline;
         match tokio::time::timeout_at(deadline, self.answer(&served, request)).await {
             Ok(answer) => answer.inspect_err(|error| {
                 if error.is_missing_model() {
                     self.discovery.doubt();
                 }
             }),
-            Err(_) => Err(EmbedError::Deadline(deadline.saturating_duration_since(started))),
+            Err(_) => Err(late()),
         }
     }
 
@@ -419,8 +423,12 @@ impl Embedder {
         }
     }
 
-    /// Whether any upstream of any model can be asked, and if not, why.
-    pub async fn ready(&self) -> Result<(), String> {
+    /// Whether any upstream of any model can be asked, and if not, why none of them can.
+    pub async fn ready(&self) -> Result<(), Vec<Arc<UpstreamError>>> {
+        self.readiness.ask(self.reach()).await
+    }
+
+    async fn reach(&self) -> readiness::Found {
         let upstreams = &self.engine.batcher.backend().upstreams;
         let mut asked: FuturesUnordered<_> =
             self.declared.iter().map(|index| upstreams[*index].backend.reach()).collect();
@@ -428,11 +436,11 @@ impl Embedder {
         while let Some(reached) = asked.next().await {
             match reached {
                 Ok(()) => return Ok(()),
-                Err(error) => reasons.push(error.to_string()),
+                Err(error) => reasons.push(Arc::new(error)),
             }
         }
-        reasons.sort();
-        Err(reasons.join("; "))
+        reasons.sort_by_cached_key(ToString::to_string);
+        Err(reasons)
     }
 
     /// Takes no more requests, lets those under way end, stops the rest at `deadline`.

@@ -257,13 +257,17 @@ impl From<&EmbedError> for ApiError {
 /// What clients are told: an upstream's name, and not where it is. That is for the log.
 fn client_words(error: &EmbedError) -> String {
     match error {
-        EmbedError::Upstream(cause) => match &**cause {
-            UpstreamError::Connect { upstream, .. } => format!("cannot reach upstream `{upstream}`"),
-            UpstreamError::Nonsense { upstream, .. } => {
-                format!("upstream `{upstream}` answered with something else than embeddings")
-            }
-            _ => error.to_string(),
-        },
+        EmbedError::Upstream(cause) => upstream_words(cause),
+        _ => error.to_string(),
+    }
+}
+
+pub(super) fn upstream_words(error: &UpstreamError) -> String {
+    match error {
+        UpstreamError::Connect { upstream, .. } => format!("cannot reach upstream `{upstream}`"),
+        UpstreamError::Nonsense { upstream, .. } => {
+            format!("upstream `{upstream}` answered with something else than embeddings")
+        }
         _ => error.to_string(),
     }
 }
