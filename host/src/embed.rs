@@ -18,6 +18,7 @@ mod fresh;
 mod models;
 pub(crate) mod names;
 mod parts;
+mod readiness;
 mod request;
 mod send;
 mod served;
@@ -34,6 +35,7 @@ use tokio::time::Instant;
 use crate::cache::{CacheKey, Entry};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::plugin::Plugins;
+use crate::upstream::UpstreamError;
 
 pub use crate::batcher::Lane;
 
@@ -49,6 +51,7 @@ use self::catalog::Catalog;
 use self::discovery::Discovery;
 use self::flights::Outcome;
 use self::fresh::{Fresh, Job};
+use self::readiness::Readiness;
 use self::request::Way;
 use self::served::{Engine, Served};
 
@@ -62,6 +65,7 @@ pub struct Embedder {
     /// Upstreams that say whether anything can be asked: those of the
     /// configuration, else the embedded one.
     declared: Vec<usize>,
+    readiness: Readiness,
 }
 
 impl Embedder {
@@ -90,17 +94,18 @@ impl Embedder {
     /// # Errors
     /// Names the first text, in the order of the request, that has no embedding.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
-        let served = self.served(&request.model).await?;
+        let (started, deadline) = (Instant::now(), request.deadline);
+        let late = || EmbedError::Deadline(deadline.saturating_duration_since(started));
+        let served = tokio::time::timeout_at(deadline, self.served(&request.model)).await;
+        let served = served.map_err(|_| late())??;
         self.admit(&served, &request)?;
-        let started = Instant::now();
-        let deadline = request.deadline;
         match tokio::time::timeout_at(deadline, self.answer(&served, request)).await {
             Ok(answer) => answer.inspect_err(|error| {
                 if error.is_missing_model() {
                     self.discovery.doubt();
                 }
             }),
-            Err(_) => Err(EmbedError::Deadline(deadline.saturating_duration_since(started))),
+            Err(_) => Err(late()),
         }
     }
 
@@ -258,8 +263,12 @@ impl Embedder {
         }
     }
 
-    /// Whether any upstream of any model can be asked, and if not, why.
-    pub async fn ready(&self) -> Result<(), String> {
+    /// Whether any upstream of any model can be asked, and if not, why none of them can.
+    pub async fn ready(&self) -> Result<(), Vec<Arc<UpstreamError>>> {
+        self.readiness.ask(self.reach()).await
+    }
+
+    async fn reach(&self) -> readiness::Found {
         let upstreams = &self.engine.batcher.backend().upstreams;
         let mut asked: FuturesUnordered<_> =
             self.declared.iter().map(|index| upstreams[*index].backend.reach()).collect();
@@ -267,11 +276,11 @@ impl Embedder {
         while let Some(reached) = asked.next().await {
             match reached {
                 Ok(()) => return Ok(()),
-                Err(error) => reasons.push(error.to_string()),
+                Err(error) => reasons.push(Arc::new(error)),
             }
         }
-        reasons.sort();
-        Err(reasons.join("; "))
+        reasons.sort_by_cached_key(ToString::to_string);
+        Err(reasons)
     }
 
     /// Takes no more requests, lets those under way end, stops the rest at `deadline`.

@@ -77,6 +77,31 @@ async fn a_model_is_listed_once_the_slowest_of_its_upstreams_was_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_little_time_does_not_wait_until_an_upstream_says_what_it_has() {
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", mute.local_addr().unwrap());
+    let gateway = Gateway::start(&format!(
+        "[embed]\ndiscover_wait = \"60s\"\n{EMBEDDED}\n\
+         [[upstream]]\nname = \"mute\"\nkind = \"ollama\"\nurl = {url:?}\ndiscover = true\n\
+         [[model]]\nname = \"a\"\nupstreams = [\"mute\"]\n"
+    ))
+    .await;
+    let begun = Instant::now();
+    for (path, body) in [
+        ("/v1/embeddings", r#"{"model":"nobody","input":"kelp"}"#),
+        ("/api/embed", r#"{"model":"nobody","input":"kelp"}"#),
+        ("/api/embed", r#"{"model":"a","input":"kelp","dimensions":4}"#),
+    ] {
+        let headers = [("content-type", "application/json"), ("x-embergate-timeout-ms", "50")];
+        let answer = gateway.ask("POST", path, &headers, body.into()).await;
+        assert_eq!((answer.status, answer.header("x-should-retry")), (504, Some("true")), "{}", answer.text);
+    }
+    // An upstream has 5 seconds to say which models it has.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_name_with_its_tag_means_the_model_that_has_it() {
     let both = EMBEDDED.to_owned()
         + &EMBEDDED[EMBEDDED.find("[[model]]").unwrap()..]

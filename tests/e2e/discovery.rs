@@ -197,3 +197,19 @@ fn a_search_for_models_ends_with_the_gateway() {
     gateway.terminate();
     assert_eq!(gateway.wait().0, Some(0));
 }
+
+/// An alias is promised by the configuration: who uses it must not get another model's vectors one day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_found_takes_no_alias_away() {
+    let desk = desk();
+    let (mine, found) =
+        (OllamaSim::start(&[(MODEL, 8)]).await, OllamaSim::start(&[("small-embed:latest", 16)]).await);
+    let table = format!("[[model]]\nname = {MODEL:?}\nupstreams = [\"up-0\"]\naliases = [\"Small-Embed\"]\n");
+    let gateway = desk.serve(&(upstream("up-0", &mine.url()) + &upstream("up-1", &found.url()) + &table));
+    look_again(&gateway);
+    for asked in ["Small-Embed", "small-embed", "small-embed:latest"] {
+        let (status, body) = embed(&gateway, asked, &["kelp".to_owned()]);
+        assert_eq!(status, 200, "{asked}: {body}");
+        assert_eq!(body["embeddings"][0].as_array().unwrap().len(), 8, "{asked}");
+    }
+}

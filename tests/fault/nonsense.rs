@@ -82,7 +82,7 @@ async fn an_upstream_that_is_not_there() {
         let error = embedder.embed(request(&TEXTS)).await.unwrap_err();
         assert_eq!(class(&error), "connect", "{error}");
         assert!(error.to_string().contains(&gone), "{error}");
-        assert!(embedder.ready().await.unwrap_err().contains("up-0"));
+        assert!(embedder.ready().await.unwrap_err()[0].to_string().contains("up-0"));
     }
 }
 

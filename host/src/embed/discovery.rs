@@ -86,7 +86,12 @@ impl Discovery {
         };
         let targets: Vec<Target> = searched.iter().map(target).collect();
         let configured = catalog.all();
-        let findings = Findings::new(targets.len(), configured.keys().cloned(), config.max_discovered);
+        let words = |served: &'_ Arc<Served>| -> Vec<String> {
+            let model = &served.model;
+            model.aliases.iter().cloned().chain([model.name.to_string()]).collect()
+        };
+        let taken: Vec<String> = configured.values().flat_map(words).collect();
+        let findings = Findings::new(targets.len(), taken.iter().map(String::as_str), config.max_discovered);
         let shared = Shared {
             state: Mutex::new(State { findings, found: BTreeMap::new(), n_left_out: 0 }),
             looks: watch::Sender::new(vec![Look::default(); targets.len()]),

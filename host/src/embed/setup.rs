@@ -14,6 +14,7 @@ use super::agreement::{Agreement, Member};
 use super::catalog::Catalog;
 use super::discovery::Discovery;
 use super::families::{self, Family};
+use super::readiness::Readiness;
 use super::send::{Sender, Senders, Template, Unasked};
 use super::served::{Engine, Meters, Served};
 use super::{Config, Embedder, Model, ModelConfig, SetupError};
@@ -57,7 +58,8 @@ pub(super) fn embedder(
     }
     let catalog = Arc::new(Catalog::new(configured));
     let discovery = Discovery::new(&config, builder, &searched, catalog.clone());
-    Ok(Embedder { config, bulk_above, catalog, discovery, engine, declared: declared.collect() })
+    let (declared, readiness) = (declared.collect(), Readiness::default());
+    Ok(Embedder { config, bulk_above, catalog, discovery, engine, declared, readiness })
 }
 
 /// Whether the models of `upstream` are looked for: as it says, else where none of `models` names it.

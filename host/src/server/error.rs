@@ -3,7 +3,7 @@
 
 mod fate;
 mod shape;
-mod words;
+pub(super) mod words;
 
 use std::time::Duration;
 

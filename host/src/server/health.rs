@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::error::words;
 use crate::embed::Embedder;
 use crate::telemetry::Metrics;
 
@@ -26,7 +27,15 @@ pub(super) fn live() -> Response<Full<Bytes>> {
 pub(super) async fn ready(embedder: &Embedder, within: Duration) -> Response<Full<Bytes>> {
     match tokio::time::timeout(within, embedder.ready()).await {
         Ok(Ok(())) => text(StatusCode::OK, "ready\n"),
-        Ok(Err(reason)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        Ok(Err(errors)) => {
+            for error in &errors {
+                let error = &**error as &dyn std::error::Error;
+                tracing::debug!(error, "an upstream cannot be asked");
+            }
+            // Whoever has no key may ask, too: where an upstream is stays in the log.
+            let reasons: Vec<String> = errors.iter().map(|error| words::upstream(error)).collect();
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; ")))
+        }
         Err(_) => {
             let reason = format!("not ready: no upstream answered within {within:?}\n");
             text(StatusCode::SERVICE_UNAVAILABLE, reason)

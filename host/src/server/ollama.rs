@@ -2,16 +2,19 @@
 //!
 //! `docs/http.md` says where the gateway departs from Ollama, and why.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::options::{self, Options, Told};
 use super::shared::Shared;
-use super::wire::json_response;
-use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
+use super::wire::{self, json_response};
+use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Resolved};
 use crate::model::ModelName;
 
 mod asked;
@@ -34,7 +37,7 @@ pub(super) use self::version::version;
 pub(super) async fn embed(
     shared: &Shared,
     exchange: &mut Exchange,
-    body: &[u8],
+    body: &Bytes,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     answer(Form::Embed, shared, exchange, body).await
 }
@@ -49,7 +52,7 @@ pub(super) async fn embed(
 pub(super) async fn embeddings(
     shared: &Shared,
     exchange: &mut Exchange,
-    body: &[u8],
+    body: &Bytes,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     answer(Form::Embeddings, shared, exchange, body).await.map_err(ApiError::in_the_older_api)
 }
@@ -58,23 +61,25 @@ async fn answer(
     form: Form,
     shared: &Shared,
     exchange: &mut Exchange,
-    body: &[u8],
+    body: &Bytes,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
-    let mut asked = Asked::from_wire(form, body, shared.limits())?;
+    let limits = shared.limits();
+    let mut asked = wire::understood(body, move |body| Asked::from_wire(form, body, limits)).await?;
     let options = Options::from_headers(&exchange.headers, shared.times())?;
     let Resolved { name: model, purpose } = shared
-        .model(&asked.model)
+        .model(&asked.model, exchange.begun, options.timeout)
         .await
         .map_err(|error| if asked.model.is_empty() { form.no_model() } else { error })?;
     let purpose = options.purpose(asked.purpose, purpose)?;
     let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
     let told = Told { purpose, prompt: shared.prompt(&model, purpose), notices };
+    let begun = exchange.begun;
     let answer = if texts.is_empty() {
         let nothing = EmbedAnswer::default();
         exchange.record.embedded(&nothing);
         nothing
     } else {
-        let dimensions = shorter(shared, &model, asked.dimensions).await?;
+        let dimensions = shorter(shared, &model, asked.dimensions, begun, options.timeout).await?;
         let request = EmbedRequest {
             truncate: shared.truncate(&model, asked.truncate, form.truncates()),
             model,
@@ -83,11 +88,11 @@ async fn answer(
             dimensions,
             lane: options.lane,
             prepared: options.prepared,
-            deadline: exchange.begun + options.timeout,
+            deadline: begun + options.timeout,
         };
         shared.embed(exchange, request).await?
     };
-    let (kept, begun) = (answer.clone(), exchange.begun);
+    let kept = answer.clone();
     let encode = move || match form {
         Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
         Form::Embeddings => encode::one(&answer),
@@ -104,8 +109,14 @@ async fn shorter(
     shared: &Shared,
     model: &ModelName,
     asked: Option<usize>,
+    begun: Instant,
+    timeout: Duration,
 ) -> Result<Option<usize>, ApiError> {
     let Some(asked) = asked else { return Ok(None) };
-    let have = shared.embedder.dimensions(model).await.map_err(|error| ApiError::from(&error))?;
+    // The first time, an upstream is asked.
+    let have = match timeout_at(begun + timeout, shared.embedder.dimensions(model)).await {
+        Ok(have) => have.map_err(|error| ApiError::from(&error))?,
+        Err(_) => return Err(ApiError::from(&EmbedError::Deadline(timeout))),
+    };
     Ok((asked < have).then_some(asked))
 }

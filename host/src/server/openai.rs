@@ -16,7 +16,7 @@ use super::notices::Notices;
 use super::options::{self, Options, Told};
 use super::shared::Shared;
 use super::tokens::{self, Decoded};
-use super::wire::{self, Limits};
+use super::wire;
 use crate::embed::{EmbedAnswer, EmbedRequest, Resolved};
 
 mod asked;
@@ -29,9 +29,6 @@ use self::asked::{Asked, Format, Given};
 /// Who owns the models, in the words of the API.
 const OWNER: &str = "embergate";
 
-/// Bytes of a body that are read on the spot; more would hold up other requests.
-const MAX_BODY_INLINE: usize = 256 * 1024;
-
 /// Answers `POST /v1/embeddings`.
 pub(super) async fn embeddings(
     shared: &Shared,
@@ -39,10 +36,10 @@ pub(super) async fn embeddings(
     body: &Bytes,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let limits = shared.limits();
-    let asked = understood(body, limits).await?;
+    let asked = wire::understood(body, move |body| Asked::from_wire(body, limits)).await?;
     let options = Options::from_headers(&exchange.headers, shared.times())?;
     let Resolved { name, purpose } = shared
-        .model(&asked.model)
+        .model(&asked.model, exchange.begun, options.timeout)
         .await
         .map_err(|error| if asked.model.is_empty() { no_model() } else { error })?;
     let purpose = options.purpose(asked.purpose, purpose)?;
@@ -73,16 +70,6 @@ pub(super) async fn embeddings(
     let mut response = wire::json_response(json);
     options::tell(response.headers_mut(), told, &kept);
     Ok(response)
-}
-
-/// Reads a body: here where it is small, else on a thread that may take its time.
-async fn understood(body: &Bytes, limits: Limits) -> Result<Asked, ApiError> {
-    if body.len() <= MAX_BODY_INLINE {
-        return Asked::from_wire(body, limits);
-    }
-    let body = body.clone();
-    let lost = |_| ApiError::internal("the body could not be read");
-    tokio::task::spawn_blocking(move || Asked::from_wire(&body, limits)).await.map_err(lost)?
 }
 
 fn no_model() -> ApiError {
@@ -171,8 +158,12 @@ pub(super) fn models(shared: &Shared) -> Response<Full<Bytes>> {
 }
 
 /// Answers `GET /v1/models/{id}` for all that the list has, and for other ways to write it.
-pub(super) async fn one_model(shared: &Shared, id: &str) -> Result<Response<Full<Bytes>>, ApiError> {
-    match shared.model(id).await {
+pub(super) async fn one_model(
+    shared: &Shared,
+    exchange: &Exchange,
+    id: &str,
+) -> Result<Response<Full<Bytes>>, ApiError> {
+    match shared.model(id, exchange.begun, shared.times().unasked).await {
         Ok(_) if !id.is_empty() => {
             Ok(wire::json_response(wire::to_json(&ModelBody::new(id, shared.started))))
         }

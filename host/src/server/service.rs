@@ -110,7 +110,9 @@ impl Service {
             Route::AdminConfig => Ok(admin::config(&shared.shown)),
             Route::AdminKeys => Ok(admin::keys(&shared.keys)),
             Route::OpenaiModels => Ok(openai::models(shared)),
-            Route::OpenaiModel => openai::one_model(shared, id.as_deref().unwrap_or_default()).await,
+            Route::OpenaiModel => {
+                openai::one_model(shared, exchange, id.as_deref().unwrap_or_default()).await
+            }
             Route::OpenaiEmbeddings => {
                 let body = shared.read(exchange, body).await?;
                 openai::embeddings(shared, exchange, &body.bytes).await
@@ -127,7 +129,7 @@ impl Service {
             Route::OllamaPs => Ok(ollama::ps(shared).await),
             Route::OllamaShow => {
                 let body = shared.read(exchange, body).await?;
-                ollama::show(shared, &body.bytes).await
+                ollama::show(shared, exchange, &body.bytes).await
             }
             Route::OllamaVersion => Ok(ollama::version()),
             Route::OllamaManage => Err(ollama::no_management(exchange.uri.path())),

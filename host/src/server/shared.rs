@@ -1,7 +1,7 @@
 //! What both listeners answer from, and what every route that embeds does with it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::body::Body;
@@ -67,9 +67,14 @@ impl Shared {
     }
 
     /// The model that a client means, by any word that [`Embedder::resolve`] knows.
-    /// Waits for upstreams to be asked where nobody knows it. Each API has its own
+    /// Where nobody knows it, waits for upstreams to be asked, within `timeout` of `begun`. Each API has its own
     /// words for a client that names none.
-    pub(super) async fn model(&self, asked: &str) -> Result<Resolved, ApiError> {
+    pub(super) async fn model(
+        &self,
+        asked: &str,
+        begun: Instant,
+        timeout: Duration,
+    ) -> Result<Resolved, ApiError> {
         if let Some(resolved) = self.embedder.resolve(asked) {
             return Ok(resolved);
         }
@@ -79,8 +84,11 @@ impl Shared {
         let name = ModelName::new(asked).map_err(|error| {
             ApiError::invalid("model", error.to_string()).in_ollamas_words("invalid model name")
         })?;
-        let found = self.embedder.find_by(|| self.embedder.resolve(asked)).await;
-        found.ok_or_else(|| ApiError::from(&EmbedError::UnknownModel(name)))
+        let found = self.embedder.find_by(|| self.embedder.resolve(asked));
+        match tokio::time::timeout_at(begun + timeout, found).await {
+            Ok(found) => found.ok_or_else(|| ApiError::from(&EmbedError::UnknownModel(name))),
+            Err(_) => Err(ApiError::from(&EmbedError::Deadline(timeout))),
+        }
     }
 
     /// What is put before a text of `purpose`.

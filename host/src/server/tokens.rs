@@ -17,6 +17,10 @@ use crate::tokenizer::Cl100k;
 /// Bytes of token arrays that are decoded on the spot; more would hold up other requests.
 const MAX_INLINE: usize = 64 * 1024;
 
+/// Bytes of text for each byte of a body, at most, once there are more than `MAX_INLINE` of
+/// them. Prose has less than one; only runs of the same character have more than these.
+const MAX_GROWTH: usize = 4;
+
 /// Bytes of a character that can be missing at either end of an array.
 const MAX_PART: usize = 3;
 
@@ -48,6 +52,9 @@ pub(super) async fn decoded(raw: Bytes, limits: Limits) -> Result<Decoded, ApiEr
 
 /// `[1, 2]` is one text, `[[1], [2]]` are two.
 fn decode(raw: &str, table: &Cl100k, limits: Limits) -> Result<Decoded, ApiError> {
+    // Room for bodies was taken by what came, so what comes out may not be much more.
+    let max_decoded = limits.max_decoded.min(raw.len().saturating_mul(MAX_GROWTH).max(MAX_INLINE));
+    let limits = Limits { max_decoded, ..limits };
     let mut decoder =
         Decoder { table, limits, room: limits.max_decoded, decoded: Decoded::default(), got: 0, fault: None };
     let mut json = serde_json::Deserializer::from_str(raw);
@@ -106,7 +113,7 @@ impl Decoder<'_> {
             let max = self.limits.max_decoded;
             ApiError::too_large(format!(
                 "the texts that were sent as tokens are longer than {max} bytes: \
-                 send fewer at once, or raise `server.max_body`"
+                 send fewer at once, or send texts"
             ))
         })?;
         Ok(bytes)
@@ -271,5 +278,18 @@ mod tests {
         let spaces = longest[0];
         check(&format!("[{spaces}, {spaces}, {spaces}]"), &[&" ".repeat(192)], &[]);
         check_refused(&format!("[[{spaces}, {spaces}], [{spaces}, {spaces}]]"), 413, "longer than 200 bytes");
+    }
+
+    #[test]
+    fn long_arrays_give_little_more_text_than_they_are_long() {
+        let limits = Limits { max_decoded: usize::MAX, ..LIMITS };
+        let check = |text: &str, n_tokens: usize, is_taken: bool| {
+            let raw = serde_json::to_string(&tokens(text).repeat(n_tokens)).unwrap();
+            let decoded = super::decode(&raw, Cl100k::get().unwrap(), limits);
+            assert_eq!(decoded.is_ok(), is_taken, "{} bytes as {}", text.len() * n_tokens, raw.len());
+        };
+        check(" internationalization", 10_000, true);
+        check(&" ".repeat(64), MAX_INLINE / 64, true);
+        check(&" ".repeat(64), MAX_INLINE / 64 + 1, false);
     }
 }

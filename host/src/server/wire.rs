@@ -19,6 +19,9 @@ use crate::embed::TokenArrays;
 /// far more memory than on the wire.
 const MAX_FIELD: usize = 64 * 1024;
 
+/// Bytes of a body that are read on the spot; more would hold up other requests.
+const MAX_BODY_INLINE: usize = 256 * 1024;
+
 /// What a body may ask for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -89,6 +92,19 @@ pub(super) fn object<'b, T: Deserialize<'b>>(body: &'b [u8], max_depth: usize) -
             None => format!("the body is not valid JSON: {said}"),
         })
     })
+}
+
+/// Reads `body` by `read`: here where it is small, else on a thread that may take its time.
+pub(super) async fn understood<T: Send + 'static>(
+    body: &Bytes,
+    read: impl FnOnce(&Bytes) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    if body.len() <= MAX_BODY_INLINE {
+        return read(body);
+    }
+    let body = body.clone();
+    let lost = |_| ApiError::internal("the body could not be read");
+    tokio::task::spawn_blocking(move || read(&body)).await.map_err(lost)?
 }
 
 /// Whether arrays and objects are in one another more than `max` deep. Brackets in texts do not count.

@@ -50,7 +50,7 @@ fn sounds_embedding(name: &str) -> bool {
 pub(super) struct Findings {
     /// What each said last; nothing before its first answer.
     offers: Vec<Option<Offers>>,
-    /// Names of `[[model]]` tables, as [`whole`] writes them.
+    /// Names and aliases of `[[model]]` tables, as [`whole`] writes them.
     taken: BTreeSet<String>,
     /// Names that were ever served.
     ever: BTreeSet<ModelName>,
@@ -65,10 +65,11 @@ pub(super) struct Change {
 }
 
 impl Findings {
-    pub(super) fn new(n_upstreams: usize, configured: impl Iterator<Item = ModelName>, max: usize) -> Self {
+    /// `configured` are the names and aliases of `[[model]]` tables.
+    pub(super) fn new<'n>(n_upstreams: usize, configured: impl Iterator<Item = &'n str>, max: usize) -> Self {
         Self {
             offers: vec![None; n_upstreams],
-            taken: configured.map(|name| whole(name.as_str())).collect(),
+            taken: configured.map(whole).collect(),
             ever: BTreeSet::new(),
             max,
         }
@@ -208,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_the_configuration_is_never_taken() {
-        let mut findings = Findings::new(1, [name("Mine"), name("b:latest")].into_iter(), 9);
+    fn a_word_of_the_configuration_is_never_taken() {
+        let mut findings = Findings::new(1, ["Mine", "b:latest"].into_iter(), 9);
         findings.learn(0, offers(&["mine:latest", "b", "c"]));
         assert_eq!(findings.models(&BTreeSet::new()).0.into_keys().collect::<Vec<_>>(), [name("c")]);
     }

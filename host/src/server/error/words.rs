@@ -10,13 +10,17 @@ const OLLAMA_TOO_LONG: &str = "the input length exceeds the context length";
 /// What clients are told: an upstream's name, and not where it is. That is for the log.
 pub(super) fn plain(error: &EmbedError) -> String {
     match error {
-        EmbedError::Upstream(cause) => match &**cause {
-            UpstreamError::Connect { upstream, .. } => format!("cannot reach upstream `{upstream}`"),
-            UpstreamError::Nonsense { upstream, .. } => {
-                format!("upstream `{upstream}` answered with something else than embeddings")
-            }
-            _ => error.to_string(),
-        },
+        EmbedError::Upstream(cause) => upstream(cause),
+        _ => error.to_string(),
+    }
+}
+
+pub(in crate::server) fn upstream(error: &UpstreamError) -> String {
+    match error {
+        UpstreamError::Connect { upstream, .. } => format!("cannot reach upstream `{upstream}`"),
+        UpstreamError::Nonsense { upstream, .. } => {
+            format!("upstream `{upstream}` answered with something else than embeddings")
+        }
         _ => error.to_string(),
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::{ModelName, Purpose};
 use crate::server::error::ApiError;
+use crate::server::exchange::Exchange;
 use crate::server::shared::Shared;
 use crate::server::wire::{self, Field};
 
@@ -132,9 +133,14 @@ pub(in crate::server) async fn ps(shared: &Shared) -> Response<Full<Bytes>> {
 }
 
 /// Answers `POST /api/show`. Asks no upstream but for a name that nobody knows.
-pub(in crate::server) async fn show(shared: &Shared, body: &[u8]) -> Result<Response<Full<Bytes>>, ApiError> {
+pub(in crate::server) async fn show(
+    shared: &Shared,
+    exchange: &Exchange,
+    body: &[u8],
+) -> Result<Response<Full<Bytes>>, ApiError> {
     let asked = asked_name(body, shared.config.max_json_depth)?;
-    let found = shared.model(&asked).await.map_err(|error| match error.status {
+    let found = shared.model(&asked, exchange.begun, shared.times().unasked).await;
+    let found = found.map_err(|error| match error.status {
         StatusCode::NOT_FOUND => error.in_ollamas_words(format!("model '{asked}' not found")),
         _ => error,
     });
