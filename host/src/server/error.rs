@@ -88,10 +88,7 @@ impl ApiError {
         Self {
             code: Some("model_not_found"),
             param: Some("model"),
-            ..Self::new(
-                StatusCode::NOT_FOUND,
-                format!("there is no model `{name}`: GET /v1/models lists those that are served"),
-            )
+            ..Self::new(StatusCode::NOT_FOUND, no_model_words(name))
         }
     }
 
@@ -254,9 +251,14 @@ impl From<&EmbedError> for ApiError {
     }
 }
 
+fn no_model_words(name: &str) -> String {
+    format!("there is no model `{name}`: GET /v1/models lists those that are served")
+}
+
 /// What clients are told: an upstream's name, and not where it is. That is for the log.
 fn client_words(error: &EmbedError) -> String {
     match error {
+        EmbedError::UnknownModel(model) => no_model_words(model.as_str()),
         EmbedError::Upstream(cause) => match &**cause {
             UpstreamError::Connect { upstream, .. } => format!("cannot reach upstream `{upstream}`"),
             UpstreamError::Nonsense { upstream, .. } => {
