@@ -157,7 +157,8 @@ async fn what_the_configuration_says_of_a_model_holds() {
     );
     let gateway = desk.serve(&tables);
     look_again(&gateway);
-    assert_eq!(listed(&gateway), ["other-embed:latest", "sim-embed", "static-embed-en-256"]);
+    let want = ["other-embed:latest", "sim-embed", "sim-embed:query", "static-embed-en-256"];
+    assert_eq!(listed(&gateway), want);
 }
 
 #[tokio::test(flavor = "multi_thread")]
