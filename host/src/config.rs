@@ -126,6 +126,11 @@ impl Config {
         }
     }
 
+    /// Whether models that no table names may be found at an upstream.
+    pub fn may_find_models(&self) -> bool {
+        self.upstreams.iter().any(|upstream| crate::embed::discovers(upstream, &self.models))
+    }
+
     fn start_paths_at(&mut self, folder: &Path) {
         let start = |path: &mut PathBuf| *path = folder.join(&*path);
         start(&mut self.plugins.dir);

@@ -1,6 +1,7 @@
 //! Logs and spans by `tracing`, metrics by `metrics` in Prometheus' format.
 
 mod lines;
+mod throttle;
 
 use std::io;
 use std::sync::OnceLock;
@@ -16,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use self::lines::Lines;
+pub(crate) use self::throttle::Throttle;
 
 /// The `[log]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -157,10 +157,8 @@ async fn what_the_configuration_says_of_a_model_holds() {
     );
     let gateway = desk.serve(&tables);
     look_again(&gateway);
-    assert_eq!(
-        listed(&gateway),
-        ["other-embed:latest", "sim-embed", "sim-embed:query", "static-embed-en-256"]
-    );
+    let want = ["other-embed:latest", "sim-embed", "sim-embed:query", "static-embed-en-256"];
+    assert_eq!(listed(&gateway), want);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,6 +186,32 @@ async fn a_collection_may_have_a_model_that_is_found_first() {
     assert_eq!(listed[0]["collections"][0]["model"], MODEL);
     let found = desk.json(&["search", "mooring", "--collection", "docs"]);
     assert!(!found.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_found_may_be_named_to_index() {
+    let (desk, sim) = (desk(), OllamaSim::start(&[(MODEL, 8)]).await);
+    write_corpus(&desk);
+    desk.write("embergate.toml", upstream("up", &sim.url()));
+    for written in [MODEL, "sim-embed", "SIM-EMBED"] {
+        desk.json(&["index", "docs", "--collection", "docs", "--model", written]);
+    }
+    let listed = desk.json(&["collections", "list"]);
+    assert_eq!(listed[0]["collections"][0]["model"], MODEL);
+    let said = desk.run(&["index", "docs", "--collection", "others", "--model", "nobody"]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    let known = "there is no model `nobody`; there are: sim-embed:latest, static-embed-en-256";
+    assert!(said.stderr.contains(known), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn index_says_when_it_takes_the_built_in_model_though_there_is_an_upstream() {
+    let (desk, sim) = (desk(), OllamaSim::start(&[(MODEL, 8)]).await);
+    write_corpus(&desk);
+    desk.write("embergate.toml", upstream("up", &sim.url()));
+    let said = desk.run(&["index", "docs", "--collection", "docs"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stderr.contains("no --model: `static-embed-en-256`"), "{}", said.stderr);
 }
 
 #[test]

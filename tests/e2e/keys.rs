@@ -49,6 +49,15 @@ fn a_new_key_is_let_in_once_its_table_is_pasted() {
 }
 
 #[test]
+fn a_table_may_be_appended_to_a_line_that_is_not_ended() {
+    let desk = desk();
+    let table = desk.run(&["key", "new", "notes"]).stdout;
+    desk.write("embergate.toml", format!("[store]\npath = \"data\"{table}"));
+    let said = desk.run(&["config", "check"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+#[test]
 fn a_table_says_what_was_asked_for() {
     let desk = desk();
     let (key, table) = new_key(
@@ -58,7 +67,7 @@ fn a_table_says_what_was_asked_for() {
     let hash = hash_of(&desk, &format!("{key}\n"));
     assert_eq!((hash.code, hash.stderr.as_str()), (Some(0), ""));
     let want = format!(
-        "[[key]]\nname = \"indexer\"\nsha256 = \"{}\"\nrights = [\"index\", \"search\"]\nrequests_per_minute = 60\ntexts_per_minute = 6000\n",
+        "\n[[key]]\nname = \"indexer\"\nsha256 = \"{}\"\nrights = [\"index\", \"search\"]\nrequests_per_minute = 60\ntexts_per_minute = 6000\n",
         hash.stdout.trim()
     );
     assert_eq!(table, want);

@@ -38,6 +38,10 @@ fn an_unknown_model_is_404() {
     let desk = desk();
     let answer = desk.serve("").post("/v1/embeddings", &json!({ "model": "nobody", "input": "kelp" }));
     assert_eq!(answer.status, 404, "{}", answer.body);
+    assert_eq!(
+        answer.json()["error"]["message"],
+        "there is no model `nobody`: GET /v1/models lists those that are served"
+    );
 }
 
 #[test]

@@ -10,7 +10,9 @@ use super::failure::Usage;
 use super::progress::Progress;
 use super::{Context, Ending};
 use crate::config::EMBEDDED_MODEL;
+use crate::embed::Embedder;
 use crate::index::{CollectionConfig, IndexRequest, Summary};
+use crate::model::ModelName;
 use crate::shutdown::Signals;
 use crate::store::{Collection, Store};
 
@@ -30,7 +32,7 @@ pub(super) struct Index {
     /// The collection, made where there is none of that name
     #[arg(long, short, value_name = "NAME")]
     collection: String,
-    /// The model of a new collection; else the first one that is configured
+    /// The model of a new collection; else the first [[model]] table's, else the built-in one
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// The language of a new collection, such as `tr`: how words are split and stemmed
@@ -43,7 +45,8 @@ impl Index {
         let signals = Signals::spawn()?;
         let app = context.start().await?;
         let (store, state) = app.open_store().await?;
-        let collection = self.chosen(context, store.as_ref()).await?;
+        let model = self.named(&app.embedder).await?;
+        let collection = self.chosen(context, store.as_ref(), model).await?;
         let indexer = app.indexer(store, state);
         let began = Instant::now();
         let mut progress = Progress::new(&context.output);
@@ -69,36 +72,67 @@ impl Index {
     }
 
     /// The collection as its table has it, else as it is stored, else as the command line wants it.
-    async fn chosen(&self, context: &Context, store: &dyn Store) -> anyhow::Result<CollectionConfig> {
+    async fn chosen(
+        &self,
+        context: &Context,
+        store: &dyn Store,
+        model: Option<String>,
+    ) -> anyhow::Result<CollectionConfig> {
         let name = &self.collection;
         if let Some(table) = context.config.collections.iter().find(|table| table.name == *name) {
-            self.must_agree("its [[collection]] table", &table.model, table.language.as_deref())?;
+            let language = table.language.as_deref();
+            self.must_agree("its [[collection]] table", model.as_deref(), &table.model, language)?;
             return Ok(table.clone());
         }
         let (model, language) = match store.collection(name).await? {
-            Some(Collection { model, language, .. }) => {
-                self.must_agree("the store", &model, language.as_deref())?;
-                (model, language)
+            Some(Collection { model: stored, language, .. }) => {
+                self.must_agree("the store", model.as_deref(), &stored, language.as_deref())?;
+                (stored, language)
             }
-            None => (self.new_model(context)?, self.language.clone()),
+            None => (model.unwrap_or_else(|| self.first_model(context)), self.language.clone()),
         };
         Ok(CollectionConfig { name: name.clone(), model, language, max_tokens: None, rules: Vec::new() })
     }
 
-    fn new_model(&self, context: &Context) -> Result<String, Usage> {
-        let names: Vec<&str> = context.config.models.iter().map(|model| model.name.as_str()).collect();
-        let chosen = self.model.as_deref().or(names.first().copied()).unwrap_or(EMBEDDED_MODEL);
-        if names.contains(&chosen) || chosen == EMBEDDED_MODEL {
-            return Ok(chosen.to_owned());
+    /// `--model` by the name that the model has, however it is written; it is looked for where it is unknown.
+    async fn named(&self, embedder: &Embedder) -> Result<Option<String>, Usage> {
+        let Some(asked) = &self.model else { return Ok(None) };
+        if let Ok(name) = ModelName::new(asked)
+            && let Some(model) = embedder.find(&name).await
+        {
+            return Ok(Some(model.name.to_string()));
         }
+        let names: Vec<String> = embedder.models().iter().map(|model| model.name.to_string()).collect();
         Err(Usage {
-            message: format!("there is no model `{chosen}`; there are: {}", names.join(", ")),
+            message: format!("there is no model `{asked}`; there are: {}", names.join(", ")),
             remedy: "name one of these, or add a [[model]] table".into(),
         })
     }
 
-    fn must_agree(&self, keeper: &str, model: &str, language: Option<&str>) -> Result<(), Usage> {
-        self.differs(keeper, "model", self.model.as_deref(), Some(model))?;
+    /// The model of a new collection where `--model` is not said.
+    fn first_model(&self, context: &Context) -> String {
+        if let Some(first) = context.config.models.first() {
+            return first.name.clone();
+        }
+        if context.config.may_find_models() {
+            context.output.remark(&format!(
+                "no --model: `{EMBEDDED_MODEL}`, which is built in, embeds `{}`; a model of an upstream has to be named",
+                self.collection
+            ));
+        }
+        EMBEDDED_MODEL.to_owned()
+    }
+
+    fn must_agree(
+        &self,
+        keeper: &str,
+        want: Option<&str>,
+        model: &str,
+        language: Option<&str>,
+    ) -> Result<(), Usage> {
+        // What is written as the keeper writes it agrees, whatever name it leads to.
+        let want = want.filter(|_| self.model.as_deref() != Some(model));
+        self.differs(keeper, "model", want, Some(model))?;
         self.differs(keeper, "language", self.language.as_deref(), language)
     }
 

@@ -98,8 +98,9 @@ impl New {
             return Ok(());
         }
         output.complain(&format!("{}\n", secret.reveal()));
-        output.remark("Above is the key, shown this once. Below is the table for the configuration.\n");
-        output.line(table.trim_end())?;
+        output.remark("Above is the key, shown this once. Below is the table for the configuration.");
+        // Where it is appended to a file whose last line is not ended, it begins a line all the same.
+        output.line(&format!("\n{}", table.trim_end()))?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Context, Ending};
+use crate::config::Config;
 use crate::shutdown::Signals;
 
 /// Serve the HTTP APIs until SIGINT or SIGTERM, then answer what is under way and end.
@@ -19,10 +20,9 @@ impl Serve {
         let app = context.start().await?;
         let server = app.bind().await?;
         let (api, admin) = server.addresses();
-        let model = app.config.models.first().map_or("", |model| model.name.as_str());
-        let header = if app.config.keys.is_empty() { "" } else { "-H 'authorization: Bearer KEY' " };
         let (api_tls, admin_tls) = server.speaks_tls();
-        announce(context, &url(api, api_tls), &url(admin, admin_tls), header, model)?;
+        let api = url(api, api_tls);
+        announce(context, &api, &url(admin, admin_tls), &example(&api, &app.config))?;
         server.run(signals.token()).await;
         app.stop().await;
         Ok(Ending::Done)
@@ -34,14 +34,50 @@ fn url(address: SocketAddr, speaks_tls: bool) -> String {
     format!("{scheme}://{address}")
 }
 
-fn announce(context: &Context, api: &str, admin: &str, header: &str, model: &str) -> std::io::Result<()> {
+fn announce(context: &Context, api: &str, admin: &str, example: &str) -> std::io::Result<()> {
     if context.output.json {
         return context.output.json(&json!({ "event": "listening", "api": api, "admin": admin }));
     }
     context.output.line(&format!("listening on {api}, admin on {admin}"))?;
-    let body = json!({ "model": model, "input": "hello" });
-    context.output.remark(&format!(
-        "try: curl {api}/v1/embeddings {header}-H 'content-type: application/json' -d '{body}'"
-    ));
+    context.output.remark(&format!("try: {example}"));
     Ok(())
+}
+
+/// A command that works as it stands but for the key: where no table names a model, it lists those that are found.
+fn example(api: &str, config: &Config) -> String {
+    let key = if config.keys.is_empty() { "" } else { " -H 'authorization: Bearer KEY'" };
+    let first = config.models.first().map(|model| &model.name);
+    let Some(model) = config.embed.default_model.as_ref().or(first) else {
+        return format!("curl {api}/v1/models{key}");
+    };
+    let body = json!({ "model": model, "input": "hello" });
+    format!("curl {api}/v1/embeddings{key} -H 'content-type: application/json' -d '{body}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(configuration: &str, want: &str) {
+        let config: Config = toml::from_str(configuration).unwrap();
+        assert_eq!(example("http://here", &config), want);
+    }
+
+    #[test]
+    fn a_model_that_is_known_is_asked() {
+        let want = r#"curl http://here/v1/embeddings -H 'content-type: application/json' -d '{"input":"hello","model":"m"}'"#;
+        check("[[model]]\nname = \"m\"\nupstreams = [\"u\"]", want);
+        check("[embed]\ndefault_model = \"m\"", want);
+    }
+
+    #[test]
+    fn where_models_are_found_later_they_are_listed() {
+        check("", "curl http://here/v1/models");
+        let hash = "0".repeat(64);
+        check(
+            &format!("[[key]]\nname = \"k\"\nsha256 = \"{hash}\""),
+            "curl http://here/v1/models -H 'authorization: Bearer KEY'",
+        );
+    }
 }

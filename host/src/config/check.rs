@@ -318,7 +318,7 @@ impl Faults {
             aliases: &model.aliases,
             has_query_prompt: false,
         });
-        let may_be_found = !default.is_empty() && may_be_found(config);
+        let may_be_found = !default.is_empty() && config.may_find_models();
         if names::resolve(default, models.chain([embedded])).is_none() && !may_be_found {
             let mut known: BTreeSet<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
             known.insert(super::EMBEDDED_MODEL);
@@ -350,7 +350,7 @@ impl Faults {
         let mut models: BTreeSet<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
         // It is served beside those of the configuration.
         models.insert(super::EMBEDDED_MODEL);
-        let may_be_found = may_be_found(config);
+        let may_be_found = config.may_find_models();
         for (at, collection) in config.collections.iter().enumerate() {
             let name = &collection.name;
             if !models.contains(collection.model.as_str()) && !may_be_found {
@@ -398,11 +398,6 @@ impl Faults {
             }
         }
     }
-}
-
-/// Whether models that no table names may be found at an upstream.
-fn may_be_found(config: &Config) -> bool {
-    config.upstreams.iter().any(|upstream| embed::discovers(upstream, &config.models))
 }
 
 fn there_are(names: &BTreeSet<&str>) -> String {

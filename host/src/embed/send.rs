@@ -9,6 +9,7 @@ use tracing::{Instrument, Span};
 
 use crate::batcher::{Backend, Batch, Verdict};
 use crate::model::{Embedding, ModelName};
+use crate::telemetry::Throttle;
 use crate::tokenizer::Tokenizer;
 use crate::upstream::{self, Answers, Call, KnownDimensions, Place, TextFault, UpstreamError};
 
@@ -29,7 +30,7 @@ pub(super) struct Sender {
     place: Place,
     seconds: Histogram,
     /// In the order of [`UpstreamError::CLASSES`].
-    errors: Vec<Counter>,
+    errors: Vec<(Counter, Mutex<Throttle>)>,
 }
 
 /// What calls for one model and one truncation have in common.
@@ -88,7 +89,10 @@ pub(super) struct Embedded {
 impl Sender {
     pub(super) fn new(name: String, place: Place, backend: Arc<dyn upstream::Backend>) -> Self {
         let errors = UpstreamError::CLASSES.map(|class| {
-            metrics::counter!("embergate_upstream_errors_total", "upstream" => name.clone(), "class" => class)
+            let name = name.clone();
+            let counter =
+                metrics::counter!("embergate_upstream_errors_total", "upstream" => name, "class" => class);
+            (counter, Mutex::default())
         });
         let seconds = metrics::histogram!("embergate_upstream_call_seconds", "upstream" => name.clone());
         Self { seconds, errors: errors.into(), backend, place, name }
@@ -119,10 +123,18 @@ impl Sender {
         span
     }
 
-    fn count(&self, error: &UpstreamError) {
+    /// Counts a call that failed, and logs it unless its class was logged a moment ago:
+    /// a long list has a call for each of its batches, which all fail for one reason.
+    fn failed(&self, error: &UpstreamError, n_texts: usize) {
         let class = UpstreamError::CLASSES.iter().position(|class| *class == error.class());
-        if let Some(counter) = class.and_then(|class| self.errors.get(class)) {
-            counter.increment(1);
+        let Some((counter, throttle)) = class.and_then(|class| self.errors.get(class)) else { return };
+        counter.increment(1);
+        let upstream = &*self.name;
+        let passed = throttle.lock().unwrap_or_else(PoisonError::into_inner).pass();
+        let error = error as &dyn std::error::Error;
+        match passed {
+            Some(n_left_out) => tracing::warn!(upstream, n_texts, n_left_out, error, "upstream call failed"),
+            None => tracing::debug!(upstream, n_texts, error, "upstream call failed"),
         }
     }
 }
@@ -152,17 +164,9 @@ impl Backend for Senders {
             span.record("gen_ai.embeddings.dimension.count", first.embedding.dimensions());
         }
         answers.map_err(|error| {
-            upstream.count(&error);
             let verdict = verdict(&error);
             span.record("otel.status_code", "ERROR").record("error.type", error.class());
-            span.in_scope(|| {
-                tracing::warn!(
-                    upstream = upstream.name,
-                    n_texts,
-                    error = &error as &dyn std::error::Error,
-                    "upstream call failed"
-                );
-            });
+            span.in_scope(|| upstream.failed(&error, n_texts));
             (Arc::new(error), verdict)
         })
     }

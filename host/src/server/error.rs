@@ -78,10 +78,7 @@ impl ApiError {
         Self {
             code: Some("model_not_found"),
             param: Some("model"),
-            ..Self::new(
-                StatusCode::NOT_FOUND,
-                format!("there is no model `{name}`: GET /v1/models lists those that are served"),
-            )
+            ..Self::new(StatusCode::NOT_FOUND, words::no_model(name))
         }
     }
 

@@ -116,7 +116,7 @@ fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, is_quie
         };
     }
     match (status, is_quiet) {
-        (None, _) => line!(info, "request given up by its client"),
+        (None, _) => line!(info, "request left unanswered: its client left, or was cut off"),
         (Some(_), true) => line!(debug, "request"),
         (Some(_), false) => line!(info, "request"),
     }

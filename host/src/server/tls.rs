@@ -57,6 +57,8 @@ pub enum TlsError {
     },
     #[error("`{}` has no {what} in PEM form: write one that begins with `-----BEGIN {begins}-----`", path.display())]
     Missing { path: PathBuf, what: &'static str, begins: &'static str },
+    #[error("`{}` has a private key and no certificate: are `certificate` and `key` swapped?", path.display())]
+    Swapped { path: PathBuf },
     #[error("`{}` is broken PEM: {reason}", path.display())]
     Pem { path: PathBuf, reason: String },
     #[error("the key in `{}` is of no kind that can be used: {reason}", path.display())]
@@ -225,6 +227,9 @@ fn chain(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(broken)?;
     if chain.is_empty() {
         let path = path.to_owned();
+        if PrivateKeyDer::from_pem_slice(pem).is_ok() {
+            return Err(TlsError::Swapped { path });
+        }
         return Err(TlsError::Missing { path, what: "certificate", begins: "CERTIFICATE" });
     }
     Ok(chain)
@@ -264,3 +269,17 @@ fn warn_if_open(key: &Path) {
 
 #[cfg(not(unix))]
 fn warn_if_open(_: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_place_of_the_certificate_is_recognised() {
+        let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let error = chain(pem.as_bytes(), Path::new("server.key")).unwrap_err().to_string();
+        assert!(error.ends_with("are `certificate` and `key` swapped?"), "{error}");
+        let error = chain(b"", Path::new("server.pem")).unwrap_err().to_string();
+        assert!(error.contains("has no certificate"), "{error}");
+    }
+}

@@ -7,9 +7,14 @@ use crate::upstream::{TextFault, UpstreamError};
 pub(super) const OLLAMA_BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
 const OLLAMA_TOO_LONG: &str = "the input length exceeds the context length";
 
+pub(super) fn no_model(name: &str) -> String {
+    format!("there is no model `{name}`: GET /v1/models lists those that are served")
+}
+
 /// What clients are told: an upstream's name, and not where it is. That is for the log.
 pub(super) fn plain(error: &EmbedError) -> String {
     match error {
+        EmbedError::UnknownModel(model) => no_model(model.as_str()),
         EmbedError::Upstream(cause) => upstream(cause),
         _ => error.to_string(),
     }

@@ -111,7 +111,7 @@ impl Key {
         let rights: Vec<String> = need.any.iter().map(|right| format!("`{}`", right.as_str())).collect();
         let (name, rights, what) = (&self.name, rights.join(" or "), need.what);
         Err(ApiError::insufficient_rights(format!(
-            "the key `{name}` lacks the right {rights}, which {what} needs"
+            "the key `{name}` lacks the right {rights}, which {what} needs: `rights` of its [[key]] table gives it"
         )))
     }
 

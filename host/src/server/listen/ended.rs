@@ -3,13 +3,10 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use metrics::{Counter, counter};
-use tokio::time::Instant;
 
-/// A cause is logged at most once in this time, with the number of those left out.
-const LOG_EVERY: Duration = Duration::from_secs(5);
+use crate::telemetry::Throttle;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,25 +135,6 @@ pub(super) struct Endings {
     causes: Vec<(Cause, Counter, Mutex<Throttle>)>,
 }
 
-/// Lets one through, and counts those that it does not.
-#[derive(Default)]
-struct Throttle {
-    next: Option<Instant>,
-    n_left_out: u64,
-}
-
-impl Throttle {
-    /// The number of those left out before this one, if this one may be logged.
-    fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.next.is_some_and(|next| now < next) {
-            self.n_left_out += 1;
-            return None;
-        }
-        self.next = Some(now + LOG_EVERY);
-        Some(std::mem::take(&mut self.n_left_out))
-    }
-}
-
 impl Endings {
     pub(super) fn new(listener: &'static str) -> Self {
         let counted = |cause: Cause| {
@@ -178,7 +156,7 @@ impl Endings {
             tracing::debug!(listener, cause = label, %peer, error, "a connection ended");
             return;
         }
-        let passed = throttle.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
+        let passed = throttle.lock().unwrap_or_else(PoisonError::into_inner).pass();
         let Some(n_left_out) = passed else { return };
         if cause.is_alarming() {
             tracing::warn!(listener, cause = label, %peer, n_left_out, error, "a connection was ended");
@@ -191,16 +169,6 @@ impl Endings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_makes_few_lines_and_none_goes_uncounted() {
-        let mut throttle = Throttle::default();
-        let now = Instant::now();
-        assert_eq!(throttle.pass(now), Some(0));
-        assert_eq!((throttle.pass(now), throttle.pass(now)), (None, None));
-        assert_eq!(throttle.pass(now + LOG_EVERY), Some(2));
-        assert_eq!(throttle.pass(now + 2 * LOG_EVERY), Some(0));
-    }
 
     #[test]
     fn each_cause_has_a_label_of_its_own() {
