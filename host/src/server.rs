@@ -283,12 +283,21 @@ fn tls(config: Option<TlsConfig>, table: &'static str) -> Result<Option<tls::Tls
 pub struct Apis(service::Service);
 
 impl Apis {
-    /// Of `config`, what concerns listening and connections is not heeded. No keys are asked for.
-    pub fn new(config: Config, embedder: Arc<Embedder>, metrics: Metrics) -> Self {
-        let shown = Bytes::new();
-        let (config, tasks) = (Arc::new(config), TaskTracker::new());
-        let shared = shared::Shared::new(config, Keys::default(), shown, embedder, metrics, tasks);
-        Self(service::Service::new(shared, route::Routes::apis()))
+    /// Of `config`, what concerns listening and connections is not heeded. Without
+    /// `keys` none is asked for.
+    ///
+    /// # Errors
+    /// The hash of a key is none.
+    pub fn new(
+        config: Config,
+        keys: &[KeyConfig],
+        embedder: Arc<Embedder>,
+        metrics: Metrics,
+    ) -> Result<Self, ServerError> {
+        let keys = Keys::new(keys).map_err(|(key, source)| ServerError::KeyHash { key, source })?;
+        let (config, tasks, shown) = (Arc::new(config), TaskTracker::new(), Bytes::new());
+        let shared = shared::Shared::new(config, keys, shown, embedder, metrics, tasks);
+        Ok(Self(service::Service::new(shared, route::Routes::apis())))
     }
 
     /// Answers one request of a client at `address`, whatever it is: what is wrong with it is in the answer.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::process::Command;
 
+use embergate::server::KeyHash;
 use embergate_test_support::binary::Desk;
 use embergate_test_support::openapi::{Answer, Document};
 
@@ -27,6 +28,18 @@ upstreams = ["inside"]
 matryoshka = true
 "#;
 
+const KEY: &str = "schemathesis";
+
+/// With limits that are told and not reached.
+const KEYS: &str = r#"
+[[key]]
+name = "run"
+sha256 = "%HASH%"
+rights = ["embed", "index"]
+requests_per_minute = 1000000
+texts_per_minute = 1000000
+"#;
+
 fn check_answer(
     document: &Document,
     method: &str,
@@ -46,6 +59,7 @@ async fn every_case_is_asked_and_answered_as_the_document_says() {
     let served = scene.gateway.ask("GET", "/openapi.json", &[], Vec::new()).await;
     let document = Document::new(served.text.as_bytes());
     check_answer(&document, "GET", "/openapi.json", &served).unwrap();
+    document.check_examples().unwrap();
     let mut failed = Vec::new();
     for case in cases::all() {
         let answer = match scenes::own_answer(&case).await {
@@ -69,11 +83,25 @@ async fn every_case_is_asked_and_answered_as_the_document_says() {
 #[test]
 #[ignore = "needs schemathesis: run tests/conformance/schemathesis/install.sh, then with --include-ignored"]
 fn schemathesis_finds_no_difference_between_document_and_gateway() {
+    check_by_schemathesis(INSIDE, None);
+}
+
+#[test]
+#[ignore = "needs schemathesis: run tests/conformance/schemathesis/install.sh, then with --include-ignored"]
+fn schemathesis_finds_no_way_past_the_keys() {
+    let keys = KEYS.replace("%HASH%", &KeyHash::of(KEY.as_bytes()).to_hex());
+    check_by_schemathesis(&format!("{INSIDE}{keys}"), Some(KEY));
+}
+
+#[track_caller]
+fn check_by_schemathesis(config: &str, key: Option<&str>) {
     let desk = Desk::new(env!("CARGO_BIN_EXE_embergate"));
     let log = desk.folder().join("log");
     let to_log = File::create(&log).unwrap();
-    let gateway = desk.serve_with(INSIDE, to_log.into());
-    let output = Command::new(RUN).arg(format!("http://{}", gateway.api)).output().unwrap();
+    let gateway = desk.serve_with(config, to_log.into());
+    let mut run = Command::new(RUN);
+    run.arg(format!("http://{}", gateway.api)).envs(key.map(|key| ("EMBERGATE_KEY", key)));
+    let output = run.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let log = std::fs::read_to_string(&log).unwrap();
     assert!(output.status.success(), "{said}\n{}\n{log}", String::from_utf8_lossy(&output.stderr));

@@ -74,13 +74,6 @@ pub(super) struct Keys {
     strangers: Strangers,
 }
 
-/// No key at all: everybody is let in.
-impl Default for Keys {
-    fn default() -> Self {
-        Self { known: Vec::new(), strangers: Strangers::new(Instant::now()) }
-    }
-}
-
 impl Keys {
     /// # Errors
     /// Names the key whose hash is none, and says what is wrong with it.
@@ -91,7 +84,7 @@ impl Keys {
             Err(error) => Err((table.name.clone(), error)),
         };
         let known = tables.iter().map(key).collect::<Result<_, _>>()?;
-        Ok(Self { known, ..Self::default() })
+        Ok(Self { known, strangers: Strangers::new(epoch) })
     }
 
     pub(super) fn are_asked(&self) -> bool {

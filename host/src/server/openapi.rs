@@ -25,6 +25,7 @@ mod tests {
     use super::*;
     use crate::server::route::Route;
     use crate::server::{exchange, guard, ollama, openai, options, route};
+    use crate::tokenizer::Cl100k;
 
     type Names = BTreeSet<String>;
 
@@ -102,6 +103,21 @@ mod tests {
     fn headers_of_answers_are_those_that_a_page_may_read() {
         let told = names_at(&read(), "/components/headers");
         assert_eq!(told, names(guard::EXPOSED_HEADERS.split(", ")));
+    }
+
+    #[test]
+    fn the_token_numbers_are_those_of_the_table() {
+        let document = read();
+        let ranges = document.pointer("/components/schemas/OpenaiTokens/items/anyOf").unwrap();
+        let ranges = ranges.as_array().unwrap();
+        let told = |token: u32| {
+            let bound = |range: &Value, name: &str| u32::try_from(range[name].as_u64().unwrap()).unwrap();
+            ranges.iter().any(|range| (bound(range, "minimum")..=bound(range, "maximum")).contains(&token))
+        };
+        let table = Cl100k::get().unwrap();
+        for token in 0..101_000 {
+            assert_eq!(told(token), table.token(token).is_some(), "{token}");
+        }
     }
 
     #[test]

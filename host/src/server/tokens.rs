@@ -232,6 +232,12 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_a_token_however_it_is_written() {
+        check("[15339.0, 1.917e3]", &["hello world"], &[]);
+        check("[-0, -0.0]", &["!!"], &[]);
+    }
+
+    #[test]
     fn a_number_that_is_no_token_is_named_with_its_place() {
         check_refused(
             "[[999999999]]",
@@ -241,7 +247,9 @@ mod tests {
         check_refused("[[15339], [1917, 100256]]", 400, "token 1 of text 1 is 100256");
         check_refused("[15339, -1]", 400, "a number that is no token at index 1");
         check_refused("[1.5]", 400, "a number that is no token at index 0");
-        check_refused("[4294967296]", 400, "a number that is no token at index 0");
+        for wrong in ["4294967296", "4294967296.0", "1e300", "-1.0"] {
+            check_refused(&format!("[{wrong}]"), 400, "a number that is no token at index 0");
+        }
         check_refused("[[1], [1, 18446744073709551616]]", 400, "text 1 of `input` has a number");
         check_refused("[1, 1e999]", 400, "`input` cannot be read");
     }

@@ -41,12 +41,29 @@ name = "static-embed-en-256"
 upstreams = ["inside"]
 max_tokens = 16
 matryoshka = true
+
+# Of the key `key`.
+[[key]]
+name = "all"
+sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
+rights = ["embed", "index"]
+
+# Of the key `few`.
+[[key]]
+name = "few"
+sha256 = "fa95e5080882f52bd40ccab2dee9c88c4d1fad7ad1093f93a0edcd8fb42d2bee"
+rights = ["search"]
+texts_per_minute = 2
+requests_per_minute = 1000000
 "#;
 
 /// The APIs without a socket, and what they say of themselves.
 struct Gateway {
     runtime: Runtime,
-    apis: Apis,
+    /// Open to everybody.
+    open: Apis,
+    /// What is asked by whoever sends a key.
+    keyed: Apis,
     document: Document,
 }
 
@@ -91,10 +108,13 @@ impl Gateway {
             config.batcher,
             Arc::new(Plugins::none()),
         );
-        let apis = Apis::new(config.server, embedder.expect("the model is inside"), Metrics::install());
+        let (embedder, metrics) = (embedder.expect("the model is inside"), Metrics::install());
+        let apis = |keys| Apis::new(config.server.clone(), keys, embedder.clone(), metrics.clone());
+        let open = apis(&[]).expect("there are no keys");
+        let keyed = apis(&config.keys).expect("the keys have hashes");
         drop(entered);
         let nothing = Document::new(b"{}");
-        let mut gateway = Self { runtime, apis, document: nothing };
+        let mut gateway = Self { runtime, open, keyed, document: nothing };
         let asked = Asked::new("GET", "/openapi.json");
         let (.., document) = gateway.ask(&asked).expect("it is HTTP");
         gateway.document = Document::new(&document);
@@ -104,13 +124,19 @@ impl Gateway {
     #[expect(clippy::disallowed_methods, reason = "the answer is in memory already")]
     fn ask(&self, asked: &Asked) -> Option<(u16, Headers, Bytes)> {
         let mut request = Request::builder().method(asked.method.as_str()).uri(asked.path.as_str());
+        // Without one, HTTP/1.1 has nothing but a refusal.
+        if !asked.sends("host") {
+            request = request.header("host", "localhost");
+        }
         for (name, value) in &asked.headers {
             request = request.header(name.as_str(), value.as_slice());
         }
         let request = request.body(Full::new(Bytes::from(asked.body.clone()))).ok()?;
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let apis =
+            if asked.sends("authorization") || asked.sends("x-api-key") { &self.keyed } else { &self.open };
         self.runtime.block_on(async {
-            let (head, body) = self.apis.answer(request, peer).await.into_parts();
+            let (head, body) = apis.answer(request, peer).await.into_parts();
             let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
             let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes())));
             let body = body.collect().await.expect("it is in memory").to_bytes();

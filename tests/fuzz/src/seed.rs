@@ -38,6 +38,10 @@ const HEADERS: &[(u8, &str)] = &[
     (b'c', "content-type"),
     (b'h', "host"),
     (b'o', "origin"),
+    (b'k', "x-api-key"),
+    (b'T', "traceparent"),
+    (b'u', "user-agent"),
+    (b'f', "transfer-encoding"),
 ];
 
 impl fmt::Debug for Asked {
@@ -55,6 +59,10 @@ impl fmt::Debug for Asked {
 impl Asked {
     pub fn new(method: &str, path: &str) -> Self {
         Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub fn sends(&self, header: &str) -> bool {
+        self.headers.iter().any(|(name, _)| name == header)
     }
 
     /// Nothing where the path is no text. A letter that stands for nothing is taken for one that does.

@@ -35,6 +35,10 @@ const NAMES: &[&str] = &[
     "expect",
     "host",
     "origin",
+    "x-api-key",
+    "traceparent",
+    "user-agent",
+    "transfer-encoding",
 ];
 
 /// Values that mean something to one header or another.
@@ -52,6 +56,10 @@ const VALUES: &[&str] = &[
     "identity",
     "gzip",
     "Bearer key",
+    "key",
+    "few",
+    "chunked",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "application/json",
     "100-continue",
     "localhost",

@@ -35,6 +35,31 @@ impl Document {
         schema::check(&self.0, &asked["content"]["application/json"]["schema"], &body, false)
     }
 
+    /// Whether every example is what the schema beside it says.
+    ///
+    /// # Errors
+    /// Names the first place where one is not.
+    pub fn check_examples(&self) -> Verdict {
+        self.check_examples_in(&self.0, "")
+    }
+
+    fn check_examples_in(&self, part: &Value, place: &str) -> Verdict {
+        if let Some(schema) = part.get("schema") {
+            let several = part.get("examples").and_then(Value::as_object);
+            let several = several.into_iter().flat_map(Map::values).map(|example| &example["value"]);
+            for example in part.get("example").into_iter().chain(several) {
+                schema::check(&self.0, schema, example, true).map_err(|why| format!("{place}: {why}"))?;
+            }
+        }
+        match part {
+            Value::Object(parts) => parts
+                .iter()
+                .try_for_each(|(name, part)| self.check_examples_in(part, &format!("{place}/{name}"))),
+            Value::Array(parts) => parts.iter().try_for_each(|part| self.check_examples_in(part, place)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether `answer` is one that the document promises for `method` and `path`.
     ///
     /// # Errors
@@ -43,6 +68,7 @@ impl Document {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         answer.header("x-request-id").ok_or("`x-request-id` is missing")?;
         let checked = match self.operation(method, path) {
+            _ if answer.refuses_head() => self.check_error(method, path, answer),
             Some(operation) => self.check_promised(operation, method, answer),
             None => self.check_unpromised(method, path, answer),
         };
@@ -58,6 +84,9 @@ impl Document {
         let promised = schema::resolved(&self.0, promised.ok_or("the document has no such status")?);
         for (name, header) in promised["headers"].as_object().into_iter().flatten() {
             self.check_header(name, schema::resolved(&self.0, header), answer)?;
+        }
+        if method != "HEAD" {
+            answer.check_no_header_beyond(&promised["headers"])?;
         }
         let Some(content) = promised["content"].as_object() else { return answer.check_empty() };
         let media_type = answer.header("content-type").ok_or("`content-type` is missing")?;
@@ -85,8 +114,8 @@ impl Document {
             (Some(_), _) if path.contains('%') => &[204, 404, 405, 403],
             (Some(_), "OPTIONS") => &[204, 403],
             (Some(_), _) => &[405, 403],
-            // Management of models, which is Ollama's own, is refused with 501.
-            (None, _) => &[404, 403, 501],
+            // Management of models, which is Ollama's own, is refused with 501 to whoever may ask.
+            (None, _) => &[404, 405, 403, 501, 401, 429],
         };
         if !statuses.contains(&answer.status) {
             return Err(format!("the status is none of {statuses:?}"));
@@ -94,7 +123,15 @@ impl Document {
         if answer.status == 405 && answer.header("allow").is_none() {
             return Err("`allow` is missing".to_owned());
         }
-        if answer.status == 204 || method == "HEAD" {
+        if answer.status == 204 {
+            return answer.check_empty();
+        }
+        self.check_error(method, path, answer)
+    }
+
+    /// An error of no operation, in the form of the path's API.
+    fn check_error(&self, method: &str, path: &str, answer: &Answer<'_>) -> Verdict {
+        if method == "HEAD" {
             return answer.check_empty();
         }
         let under = |prefix: &str| path == prefix || path.starts_with(&format!("{prefix}/"));
@@ -130,6 +167,24 @@ impl Document {
 impl Answer<'_> {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether nothing but the head was looked at: any path may be answered so.
+    fn refuses_head(&self) -> bool {
+        matches!(self.status, 400 | 414 | 431) && self.header("connection") == Some("close")
+    }
+
+    /// Headers of the gateway's own are promised, but for those that are said once, for all answers.
+    fn check_no_header_beyond(&self, promised: &Value) -> Verdict {
+        let is_own = |name: &str| {
+            name.starts_with("x-embergate-")
+                || ["x-should-retry", "retry-after", "retry-after-ms", "www-authenticate", "allow"]
+                    .contains(&name)
+        };
+        match self.headers.iter().find(|(name, _)| is_own(name) && promised.get(name).is_none()) {
+            Some((name, value)) => Err(format!("`{name}: {value}` is not promised")),
+            None => Ok(()),
+        }
     }
 
     fn check_empty(&self) -> Verdict {
@@ -198,6 +253,32 @@ mod tests {
         check(MODEL, 503, &[("retry-after", "0")], "", Some("`retry-after`"));
         check(MODEL, 503, &[("retry-after", "soon")], "", Some("`retry-after`"));
         check(MODEL, 503, &[("retry-after", "1")], "", None);
+    }
+
+    #[test]
+    fn a_refused_head_is_an_error_in_the_apis_form_on_any_path() {
+        let close = ("connection", "close");
+        for status in [400, 414, 431] {
+            check(MODEL, status, &[JSON, close], r#"{"error":{}}"#, None);
+            check(("GET", "/v1/nope"), status, &[JSON, close], "{}", Some("`error`"));
+            check(MODEL, status, &[JSON], r#"{"error":{}}"#, Some("no such status"));
+        }
+    }
+
+    #[test]
+    fn headers_of_the_gateways_own_are_promised_or_said_for_all() {
+        check(MODEL, 200, &[JSON, ("x-should-retry", "true")], r#"{"id":"a"}"#, Some("not promised"));
+        check(MODEL, 200, &[JSON, ("x-ratelimit-limit-texts", "1")], r#"{"id":"a"}"#, None);
+    }
+
+    #[test]
+    fn an_example_is_of_its_schema() {
+        let example = |example: serde_json::Value| {
+            Document(json!({ "a": [{ "schema": { "type": "string" }, "example": example }] }))
+                .check_examples()
+        };
+        assert_eq!(example(json!("text")), Ok(()));
+        assert!(example(json!(7)).unwrap_err().starts_with("/a"));
     }
 
     #[test]

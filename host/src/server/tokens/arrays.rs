@@ -152,8 +152,10 @@ impl<'de> Visitor<'de> for Token {
         Ok(Err(NO_TOKEN))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Err(NO_TOKEN))
+    /// JSON does not tell `15339.0` from `15339`.
+    fn visit_f64<E>(self, token: f64) -> Result<Self::Value, E> {
+        let is_whole = token.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&token);
+        Ok(if is_whole { Ok(token as u32) } else { Err(NO_TOKEN) })
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
