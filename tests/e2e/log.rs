@@ -64,8 +64,9 @@ fn what_was_refused_is_logged_and_what_was_probed_is_not() {
     assert_eq!(wrong.status, 400, "{}", wrong.body);
     let log = desk.log();
     let lines = requests(&log);
-    let told: Vec<_> = lines.iter().map(|line| (&line["route"], &line["status"])).collect();
-    assert_eq!(told, [(&json!("none"), &json!(404)), (&json!("/api/embed"), &json!(400))]);
+    let told: Vec<_> =
+        lines.iter().map(|line| json!([line["route"], line["status"], line["error"]])).collect();
+    assert_eq!(told, [json!(["none", 404, null]), json!(["/api/embed", 400, "input"])]);
     assert!(!log.contains("kelp"), "{log}");
 }
 

@@ -68,6 +68,19 @@ struct State {
     findings: Findings,
     found: BTreeMap<ModelName, Found>,
     n_left_out: usize,
+    /// Which upstreams have said what they have, once or more often.
+    seen: Vec<bool>,
+    /// Why the others have not.
+    unseen: Vec<Option<Arc<UpstreamError>>>,
+}
+
+impl State {
+    /// An upstream could not be asked.
+    fn miss(&mut self, place: usize, error: UpstreamError) {
+        if !self.seen[place] {
+            self.unseen[place] = Some(Arc::new(error));
+        }
+    }
 }
 
 /// A model that is served, and what it was found to be.
@@ -92,8 +105,10 @@ impl Discovery {
         };
         let taken: Vec<String> = configured.values().flat_map(words).collect();
         let findings = Findings::new(targets.len(), taken.iter().map(String::as_str), config.max_discovered);
+        let (seen, unseen) = (vec![false; targets.len()], vec![None; targets.len()]);
+        let state = State { findings, found: BTreeMap::new(), n_left_out: 0, seen, unseen };
         let shared = Shared {
-            state: Mutex::new(State { findings, found: BTreeMap::new(), n_left_out: 0 }),
+            state: Mutex::new(state),
             looks: watch::Sender::new(vec![Look::default(); targets.len()]),
             targets,
             builder,
@@ -158,6 +173,11 @@ impl Discovery {
         }
     }
 
+    /// Why an upstream has never said what it has: a model that nobody knows may be there.
+    pub(super) fn unseen(&self) -> Option<Arc<UpstreamError>> {
+        self.shared.lock().unseen.iter().flatten().next().cloned()
+    }
+
     /// Has upstreams looked at soon: a model that was found is not there any more.
     pub(super) fn doubt(&self) {
         if self.is_started.load(Ordering::Relaxed) {
@@ -220,12 +240,15 @@ impl Shared {
                     tracing::warn!(upstream, error, "cannot look for models at the upstream");
                     *complaint = Some(said);
                 }
+                self.lock().miss(place, error);
                 return;
             }
         };
         *complaint = None;
         let n_models = models.len();
         let mut state = self.lock();
+        state.seen[place] = true;
+        state.unseen[place] = None;
         let Some(change) = state.findings.learn(place, findings::embedding_models(models)) else { return };
         tracing::info!(
             upstream,

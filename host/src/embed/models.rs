@@ -60,6 +60,12 @@ impl Embedder {
         self.model(&found.name)
     }
 
+    /// Why nothing is known of `name`: there is no such model, or the upstream that
+    /// may have it could not be asked yet, and may be later.
+    pub fn unknown(&self, name: ModelName) -> EmbedError {
+        self.discovery.unseen().map_or(EmbedError::UnknownModel(name), EmbedError::Upstream)
+    }
+
     /// What `find` finds among the models that are known. Where that is nothing,
     /// upstreams are asked for models they may have got meanwhile, and `find` is
     /// called again whenever one has answered, for `discover_wait` at most.

@@ -54,6 +54,11 @@ impl ApiError {
         }
     }
 
+    /// A word for logs: the error's code, else what is wrong of the request.
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        self.code.or(self.param)
+    }
+
     /// The request is wrong in the field or header `param`.
     pub(super) fn invalid(param: &'static str, message: impl Into<String>) -> Self {
         Self { param: Some(param), ..Self::new(StatusCode::BAD_REQUEST, message) }

@@ -22,6 +22,8 @@ pub(super) struct Record {
     pub(super) route: Option<Route>,
     /// The name of the key that was shown.
     pub(super) key: Option<Arc<str>>,
+    /// Why there is no answer: an error's code, else the field or header that is wrong.
+    pub(super) error: Option<&'static str>,
     /// Of the request's body, where it was read.
     pub(super) bytes_in: usize,
     /// As the configuration spells it, which is not always as the client does.
@@ -100,6 +102,7 @@ fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, is_quie
                 method = trace::method(&exchange.method),
                 route = label(record),
                 status,
+                error = record.error,
                 millis = (exchange.begun.elapsed().as_secs_f64() * 1e6).round() / 1e3,
                 model = record.model.as_ref().map(ModelName::as_str),
                 purpose = record.purpose,

@@ -39,6 +39,7 @@ impl Service {
         let (mut exchange, body) = Exchange::begin(request, peer, &self.shared.config);
         let span = trace::span(&exchange);
         let answered = self.steps(&mut exchange, body).instrument(span.clone()).await;
+        exchange.record.error = answered.as_ref().err().and_then(ApiError::reason);
         let response = told(&exchange, answered);
         trace::end(&span, &exchange, &response);
         exchange.end(&response);

@@ -86,7 +86,8 @@ impl Shared {
         })?;
         let found = self.embedder.find_by(|| self.embedder.resolve(asked));
         match tokio::time::timeout_at(begun + timeout, found).await {
-            Ok(found) => found.ok_or_else(|| ApiError::from(&EmbedError::UnknownModel(name))),
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(ApiError::from(&self.embedder.unknown(name))),
             Err(_) => Err(ApiError::from(&EmbedError::Deadline(timeout))),
         }
     }

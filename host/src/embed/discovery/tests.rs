@@ -150,6 +150,22 @@ async fn an_upstream_that_is_down_keeps_its_models() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_upstream_has_is_unsaid_until_it_answers_once() {
+    let fakes = [Fake::with(&["a"]), Fake::with(&["b"])];
+    let bench = Bench::new(&fakes);
+    fakes[1].is_down.store(true, Ordering::Relaxed);
+    bench.discovery.start();
+    pass(Duration::ZERO).await;
+    assert!(bench.discovery.unseen().is_some());
+    fakes[1].is_down.store(false, Ordering::Relaxed);
+    pass(EVERY).await;
+    assert!(bench.discovery.unseen().is_none());
+    fakes[1].is_down.store(true, Ordering::Relaxed);
+    pass(EVERY).await;
+    assert!(bench.discovery.unseen().is_none(), "its models are known");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_model_is_gone_once_all_its_upstreams_have_lost_it() {
     let fakes = [Fake::with(&["a"]), Fake::with(&["a"])];
     let bench = Bench::new(&fakes);
