@@ -3,9 +3,16 @@
 //! Nothing waits for company: a lone text leaves at once, and batches grow only
 //! while every slot is busy. There is no timer and no task that waits for work:
 //! whatever changes the picture (a submission, a call that ended) hands out all
-//! that can be handed out, under one lock, so that no wakeup can be lost.
+//! that can be handed out, under one lock, so that no wakeup can be lost. Only a
+//! batch that failed may sleep, before it is queued at the same upstream again.
 
+mod calls;
 mod drain;
+mod handout;
+mod meters;
+mod queue;
+mod retries;
+mod speed;
 mod state;
 mod unit;
 
@@ -13,7 +20,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
@@ -21,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
-use self::state::{Next, State};
-use self::unit::{Entry, Unit};
+use self::meters::Meters;
+use self::state::State;
+use self::unit::Entry;
 
 /// The `[batcher]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -38,11 +45,31 @@ pub struct Config {
     pub max_queued: usize,
     /// Interactive batches that may overtake a waiting bulk batch, at most.
     pub max_overtaken: u32,
+    /// How long a bulk batch may keep an upstream, by its measured speed, while interactive texts come.
+    #[serde(with = "humantime_serde")]
+    pub bulk_slice: Duration,
+    /// Batches that failed and may go out again, in a hundred calls.
+    pub retry_percent: u32,
+    /// Those that may besides, in a second.
+    pub retries_per_second: u32,
+    /// How long a batch waits before it goes to an upstream that has failed it already, more or less.
+    #[serde(with = "humantime_serde")]
+    pub retry_delay: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_texts: 32, max_tokens: 16_384, bulk_above: 32, max_queued: 65_536, max_overtaken: 8 }
+        Self {
+            max_texts: 32,
+            max_tokens: 16_384,
+            bulk_above: 32,
+            max_queued: 65_536,
+            max_overtaken: 8,
+            bulk_slice: Duration::from_millis(50),
+            retry_percent: 20,
+            retries_per_second: 10,
+            retry_delay: Duration::from_millis(100),
+        }
     }
 }
 
@@ -54,6 +81,8 @@ pub enum Lane {
 }
 
 impl Lane {
+    const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Interactive => "interactive",
@@ -96,7 +125,7 @@ pub trait Backend: Send + Sync + 'static {
 /// What to do about a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Another upstream may answer; this one would fail again. Each is asked once.
+    /// Another upstream may answer; this one would fail again. Each is asked once, within the budget of retries.
     Elsewhere,
     /// Any upstream may answer, though one of the texts may be the reason: a
     /// batch that fails so twice is halved.
@@ -193,33 +222,6 @@ struct Shared<B: Backend> {
     stop: CancellationToken,
 }
 
-/// Handles of one queue's metrics.
-struct Meters {
-    queued: Gauge,
-    batch_texts: Histogram,
-    batch_wait: Histogram,
-    halved: Counter,
-}
-
-impl Meters {
-    fn new(queue: &Queue) -> Self {
-        let model = queue.model.clone();
-        Self {
-            queued: metrics::gauge!("embergate_queued_texts", "model" => model.clone(), "way" => queue.way),
-            batch_texts: metrics::histogram!("embergate_batch_texts", "model" => model.clone()),
-            batch_wait: metrics::histogram!("embergate_batch_wait_seconds", "model" => model.clone()),
-            halved: metrics::counter!("embergate_batches_halved_total", "model" => model),
-        }
-    }
-
-    fn observe<B: Backend>(&self, unit: &Unit<B>) {
-        self.batch_texts.record(unit.len() as f64);
-        if let Some(oldest) = unit.oldest() {
-            self.batch_wait.record(oldest.elapsed().as_secs_f64());
-        }
-    }
-}
-
 impl<B: Backend> Batcher<B> {
     /// There are no queues until [`Batcher::open`] makes some.
     pub fn new(config: Config, upstreams: &[Upstream], backend: B) -> Self {
@@ -228,7 +230,7 @@ impl<B: Backend> Batcher<B> {
             max_queued: config.max_queued.clamp(1, Semaphore::MAX_PERMITS),
             ..config
         };
-        let slots = upstreams.iter().map(|upstream| upstream.max_in_flight.max(1)).collect();
+        let slots = upstreams.iter().map(|upstream| upstream.max_in_flight.max(1));
         Self {
             shared: Arc::new(Shared {
                 places: Arc::new(Semaphore::new(config.max_queued)),
@@ -255,6 +257,28 @@ impl<B: Backend> Batcher<B> {
     /// Lets `upstream` take texts of `queue` from now on.
     pub fn admit(&self, queue: usize, upstream: usize) {
         self.shared.lock().admit(queue, upstream);
+        self.shared.dispatch();
+    }
+
+    /// Lets `upstream` take no more texts of `queue`. Where nobody is left to take them, they wait.
+    pub fn dismiss(&self, queue: usize, upstream: usize) {
+        self.shared.lock().dismiss(queue, upstream);
+        self.shared.dispatch();
+    }
+
+    /// Lets `upstream` take nothing from any queue until [`Batcher::readmit`]; its
+    /// calls under way end as they may.
+    ///
+    /// Texts of a queue whose every upstream is ejected fail at once, those that wait and those
+    /// that come, with the `error` of the last ejection.
+    pub fn eject(&self, upstream: usize, error: B::Error) {
+        self.shared.lock().eject(upstream, error);
+        self.shared.dispatch();
+    }
+
+    /// Lets `upstream` take texts again, if it was ejected. Its speed is measured anew.
+    pub fn readmit(&self, upstream: usize) {
+        self.shared.lock().readmit(upstream);
         self.shared.dispatch();
     }
 
@@ -313,72 +337,9 @@ impl<B: Backend> Shared<B> {
     fn lock(&self) -> MutexGuard<'_, State<B>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Queues `entries`, unless everything was stopped: their replies close then.
-    fn push(self: &Arc<Self>, queue: usize, lane: Lane, entries: Vec<Entry<B>>) {
-        let mut state = self.lock();
-        // Asked under the lock, under which `shutdown` empties the queues after it stopped.
-        if !self.stop.is_cancelled() {
-            state.push(queue, lane, entries);
-        }
-        drop(state);
-        self.dispatch();
-    }
-
-    /// Hands out everything for which there is a free slot.
-    fn dispatch(self: &Arc<Self>) {
-        let mut state = self.lock();
-        if self.stop.is_cancelled() {
-            return;
-        }
-        while let Some(next) = state.next() {
-            self.tasks.spawn(Arc::clone(self).run(next));
-        }
-        state.report();
-    }
-
-    /// One upstream call, from a slot that `state` has marked as taken.
-    async fn run(self: Arc<Self>, next: Next<B>) {
-        let slot = Slot { shared: &self, upstream: next.upstream };
-        let Next { upstream, queue, template, meters, mut unit } = next;
-        meters.observe(&unit);
-        let (texts, n_tokens, spans) = (unit.texts(), unit.n_tokens(), unit.spans());
-        let batch = Batch { upstream, template, texts, n_tokens, spans };
-        let begun = Instant::now();
-        let outcome = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return,
-            outcome = self.backend.send(batch) => outcome,
-            // A caller that went away would still cost upstream time.
-            () = unit.abandoned() => return,
-        };
-        unit.called += begun.elapsed();
-        match outcome {
-            Ok(answers) => {
-                self.lock().drain.record(unit.len(), Instant::now());
-                unit.answer(answers);
-            }
-            Err((error, verdict)) => {
-                let halved = self.lock().settle(queue, upstream, unit, &error, verdict);
-                meters.halved.increment(u64::from(halved));
-            }
-        }
-        drop(slot);
-    }
 }
 
-/// Gives an upstream's slot back however its call ends, and hands out what waits for it.
-struct Slot<'s, B: Backend> {
-    shared: &'s Arc<Shared<B>>,
-    upstream: usize,
-}
-
-impl<B: Backend> Drop for Slot<'_, B> {
-    fn drop(&mut self) {
-        self.shared.lock().release(self.upstream);
-        self.shared.dispatch();
-    }
-}
-
+#[cfg(test)]
+mod simulated;
 #[cfg(test)]
 mod tests;

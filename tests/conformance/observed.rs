@@ -72,7 +72,7 @@ async fn one_at_a_time(sim: &OllamaSim, model: &str) -> Gateway {
 
 /// Waits until `n` texts of `model`, which no other test may use, are in the queue.
 async fn until_queued(gateway: &Gateway, model: &str, n: usize) {
-    let line = format!("embergate_queued_texts{{model={model:?},way=\"whole\"}} {n}\n");
+    let line = format!("embergate_queued_texts{{model={model:?},way=\"whole\",lane=\"interactive\"}} {n}\n");
     while !gateway.ask_at(gateway.admin, "GET", "/metrics", &[], Vec::new()).await.text.contains(&line) {
         tokio::task::yield_now().await;
     }

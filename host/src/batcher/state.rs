@@ -1,66 +1,93 @@
-//! Who waits, who is free, and what goes where next: plain decisions without a clock or a task.
+//! All queues and all upstreams, and what becomes of a batch that failed: plain
+//! decisions without a clock or a task. What leaves next is `handout.rs`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::drain::Drain;
+use super::handout::Next;
+use super::meters::Meters;
+use super::queue::Queue;
+use super::retries::Budget;
 use super::unit::{Entry, Unit};
-use super::{Backend, Config, Lane, Meters, Verdict};
+use super::{Backend, Config, Lane, Verdict};
 
-/// What a free slot does next.
-pub(super) struct Next<B: Backend> {
-    pub(super) upstream: usize,
-    pub(super) queue: usize,
-    pub(super) template: Arc<B::Template>,
-    pub(super) meters: Arc<Meters>,
-    pub(super) unit: Unit<B>,
+pub(super) struct Upstream<B: Backend> {
+    pub(super) slots: usize,
+    /// Under way, one for each slot that is taken.
+    pub(super) calls: Vec<Call>,
+    /// Its last call failed: others are asked first.
+    pub(super) has_failed: bool,
+    /// Takes nothing, and why; the number counts ejections.
+    ejected: Option<(u64, B::Error)>,
 }
 
-struct Upstream {
-    slots: usize,
-    free: usize,
+/// A call under way.
+pub(super) struct Call {
+    pub(super) number: u64,
+    pub(super) lane: Lane,
+    pub(super) n_texts: usize,
+    /// From then on it takes so much longer than measured that nobody should wait for its slot.
+    pub(super) overdue: Option<Instant>,
 }
 
-struct Queue<B: Backend> {
-    template: Arc<B::Template>,
-    meters: Arc<Meters>,
-    /// Nobody has its lease: the next queue that opens takes its place.
-    is_closed: bool,
-    /// Upstreams that may take from it.
-    members: Vec<usize>,
-    interactive: VecDeque<Entry<B>>,
-    bulk: VecDeque<Entry<B>>,
-    /// Batches that failed and go out again as they are.
-    retries: VecDeque<Unit<B>>,
-    /// Interactive batches that went before the bulk text at the front.
-    overtaken: u32,
+impl<B: Backend> Upstream<B> {
+    fn new(slots: usize) -> Self {
+        Self { slots, calls: Vec::with_capacity(slots.min(64)), has_failed: false, ejected: None }
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.ejected.is_some()
+    }
+
+    pub(super) fn has_free_slot(&self) -> bool {
+        self.ejected.is_none() && self.calls.len() < self.slots
+    }
+}
+
+/// What becomes of a batch that failed.
+pub(super) enum Settled<B: Backend> {
+    /// All that could be done was done.
+    Done,
+    /// It goes out again, to an upstream that has failed it already: after a moment.
+    Later(Unit<B>),
 }
 
 /// All queues and all slots.
 pub(super) struct State<B: Backend> {
-    max_texts: usize,
-    max_tokens: u32,
-    max_overtaken: u32,
-    upstreams: Vec<Upstream>,
-    queues: Vec<Queue<B>>,
+    pub(super) max_texts: usize,
+    pub(super) max_tokens: u32,
+    pub(super) max_overtaken: u32,
+    pub(super) bulk_slice: Duration,
+    pub(super) upstreams: Vec<Upstream<B>>,
+    pub(super) queues: Vec<Queue<B>>,
+    pub(super) retries: Budget,
     pub(super) drain: Drain,
+    pub(super) n_calls: u64,
+    n_ejections: u64,
 }
 
 impl<B: Backend> State<B> {
-    pub(super) fn new(config: &Config, slots: Vec<usize>) -> Self {
+    pub(super) fn new(config: &Config, slots: impl Iterator<Item = usize>) -> Self {
         Self {
             max_texts: config.max_texts,
             max_tokens: config.max_tokens,
             max_overtaken: config.max_overtaken,
-            upstreams: slots.into_iter().map(|slots| Upstream { slots, free: slots }).collect(),
+            bulk_slice: config.bulk_slice,
+            upstreams: slots.map(Upstream::new).collect(),
             queues: Vec::new(),
+            retries: Budget::new(config.retry_percent, config.retries_per_second),
             drain: Drain::new(),
+            n_calls: 0,
+            n_ejections: 0,
         }
     }
 
     /// Returns the index of a new queue: that of one that was closed, if there is any.
     pub(super) fn open(&mut self, meters: Meters, template: B::Template) -> usize {
-        let queue = Queue::new(meters, template);
+        let queue = Queue::new(meters, template, self.upstreams.len());
         match self.queues.iter().position(|queue| queue.is_closed) {
             Some(index) => {
                 self.queues[index] = queue;
@@ -79,7 +106,7 @@ impl<B: Backend> State<B> {
         let queue = &mut self.queues[queue];
         queue.members.clear();
         queue.clear();
-        queue.meters.queued.set(0.0);
+        queue.meters.report([0, 0]);
         queue.is_closed = true;
     }
 
@@ -88,21 +115,75 @@ impl<B: Backend> State<B> {
         if !members.contains(&upstream) {
             members.push(upstream);
         }
+        self.fail_stranded(queue);
     }
 
-    pub(super) fn push(&mut self, queue: usize, lane: Lane, entries: Vec<Entry<B>>) {
-        self.queues[queue].lane(lane).extend(entries);
+    pub(super) fn dismiss(&mut self, queue: usize, upstream: usize) {
+        self.queues[queue].members.retain(|member| *member != upstream);
+        self.queues[queue].forget_speed(upstream);
+        self.fail_stranded(queue);
+    }
+
+    pub(super) fn eject(&mut self, upstream: usize, error: B::Error) {
+        self.n_ejections += 1;
+        self.upstreams[upstream].ejected = Some((self.n_ejections, error));
+        for queue in 0..self.queues.len() {
+            self.fail_stranded(queue);
+        }
+    }
+
+    pub(super) fn readmit(&mut self, upstream: usize) {
+        let Upstream { ejected, has_failed, .. } = &mut self.upstreams[upstream];
+        if ejected.take().is_some() {
+            *has_failed = false;
+            self.queues.iter_mut().for_each(|queue| queue.forget_speed(upstream));
+        }
+    }
+
+    /// Members that take from the queue, were they free.
+    pub(super) fn living(&self, queue: usize) -> Vec<usize> {
+        let members = self.queues[queue].members.iter().copied();
+        members.filter(|member| !self.upstreams[*member].is_ejected()).collect()
+    }
+
+    /// Why the last member of a queue was ejected, where all are.
+    fn stranded(&self, queue: usize) -> Option<B::Error> {
+        let mut last = None;
+        for member in &self.queues[queue].members {
+            let (number, error) = self.upstreams[*member].ejected.as_ref()?;
+            if last.is_none_or(|(last, _)| last < number) {
+                last = Some((number, error));
+            }
+        }
+        last.map(|(_, error)| error.clone())
+    }
+
+    /// Nobody waits for upstreams that may never come back.
+    fn fail_stranded(&mut self, queue: usize) {
+        if let Some(error) = self.stranded(queue) {
+            for unit in self.queues[queue].drain() {
+                unit.fail(&error);
+            }
+        }
+    }
+
+    pub(super) fn push(&mut self, queue: usize, lane: Lane, entries: Vec<Entry<B>>, now: Instant) {
+        if lane == Lane::Interactive {
+            self.queues[queue].interactive_at = Some(now);
+        }
+        self.queues[queue].lane_mut(lane).extend(entries);
+        self.fail_stranded(queue);
     }
 
     /// Tells the metrics what waits.
     pub(super) fn report(&self) {
         for queue in self.queues.iter().filter(|queue| !queue.is_closed) {
-            queue.meters.queued.set(queue.n_queued() as f64);
+            queue.meters.report(queue.n_queued());
         }
     }
 
-    pub(super) fn release(&mut self, upstream: usize) {
-        self.upstreams[upstream].free += 1;
+    pub(super) fn release(&mut self, upstream: usize, number: u64) {
+        self.upstreams[upstream].calls.retain(|call| call.number != number);
     }
 
     /// Lets go of all that waits; its replies close.
@@ -112,197 +193,79 @@ impl<B: Backend> State<B> {
         }
     }
 
-    /// Takes a slot and what it should do, the least busy upstream first.
-    pub(super) fn next(&mut self) -> Option<Next<B>> {
-        let mut idle: Vec<usize> =
-            (0..self.upstreams.len()).filter(|upstream| 0 < self.upstreams[*upstream].free).collect();
-        idle.sort_by_key(|upstream| self.upstreams[*upstream].slots - self.upstreams[*upstream].free);
-        for upstream in idle {
-            if let Some((queue, unit)) = self.take(upstream) {
-                self.upstreams[upstream].free -= 1;
-                let Queue { template, meters, .. } = &self.queues[queue];
-                let (template, meters) = (Arc::clone(template), Arc::clone(meters));
-                return Some(Next { upstream, queue, template, meters, unit });
-            }
-        }
-        None
-    }
-
-    /// What `upstream` should do: what failed before, then what waits longest in the lane that is due.
-    fn take(&mut self, upstream: usize) -> Option<(usize, Unit<B>)> {
-        let mine: Vec<usize> =
-            (0..self.queues.len()).filter(|queue| self.queues[*queue].members.contains(&upstream)).collect();
-        for queue in &mine {
-            if let Some(unit) = self.queues[*queue].take_retry(upstream) {
-                return Some((*queue, unit));
-            }
-        }
-        loop {
-            for queue in &mine {
-                self.queues[*queue].drop_abandoned_fronts();
-            }
-            let (queue, lane) = self.due(&mine)?;
-            let entries = self.take_batch(queue, lane);
-            if !entries.is_empty() {
-                self.count_overtaken(&mine, queue, lane);
-                return Some((queue, Unit::new(entries, None)));
-            }
+    /// Counts a call that ended well after `took`.
+    pub(super) fn record(&mut self, next: &Next<B>, took: Duration, now: Instant) {
+        self.upstreams[next.upstream].has_failed = false;
+        self.drain.record(next.unit.len(), now);
+        if self.is_open(next) {
+            let speed = self.queues[next.queue].speed_mut(next.upstream, next.unit.lane);
+            speed.record(next.unit.len(), next.unit.sum_tokens(), took, now);
         }
     }
 
-    /// The lane to take from next: bulk that was overtaken too often, else
-    /// interactive before bulk, and the longest wait among equals.
-    fn due(&self, mine: &[usize]) -> Option<(usize, Lane)> {
-        let front = |queue: usize, lane: Lane| {
-            let waits = self.queues[queue].peek(lane).front()?;
-            let starved = lane == Lane::Bulk && self.max_overtaken <= self.queues[queue].overtaken;
-            let rank = match lane {
-                Lane::Bulk if starved => 0,
-                Lane::Interactive => 1,
-                Lane::Bulk => 2,
-            };
-            Some((rank, waits.at, queue, lane))
-        };
-        mine.iter()
-            .flat_map(|queue| [front(*queue, Lane::Interactive), front(*queue, Lane::Bulk)])
-            .flatten()
-            .min_by_key(|(rank, at, queue, _)| (*rank, *at, *queue))
-            .map(|(_, _, queue, lane)| (queue, lane))
+    /// Whether its queue is still the one that it was taken from.
+    fn is_open(&self, next: &Next<B>) -> bool {
+        let queue = &self.queues[next.queue];
+        !queue.is_closed && Arc::ptr_eq(&queue.template, &next.template)
     }
 
-    /// An interactive batch overtakes the bulk texts of every queue of its upstream.
-    fn count_overtaken(&mut self, mine: &[usize], taken: usize, lane: Lane) {
-        match lane {
-            Lane::Bulk => self.queues[taken].overtaken = 0,
-            Lane::Interactive => {
-                for queue in mine {
-                    let queue = &mut self.queues[*queue];
-                    queue.overtaken += u32::from(!queue.bulk.is_empty());
-                }
-            }
-        }
-    }
-
-    fn take_batch(&mut self, queue: usize, lane: Lane) -> Vec<Entry<B>> {
-        let slots: usize =
-            self.queues[queue].members.iter().map(|upstream| self.upstreams[*upstream].slots).sum();
-        let (max_texts, max_tokens) = (self.max_texts, self.max_tokens);
-        let queue = &mut self.queues[queue];
-        let waiting = queue.lane(lane);
-        let share = waiting.len().div_ceil(slots.max(1)).min(max_texts);
-        let mut entries: Vec<Entry<B>> = Vec::with_capacity(share);
-        let mut n_tokens = 0_u32;
-        while entries.len() < share {
-            let Some(entry) = waiting.pop_front() else { break };
-            if entry.reply.is_closed() {
-                continue;
-            }
-            n_tokens = n_tokens.saturating_add(entry.text.n_tokens);
-            if !entries.is_empty() && max_tokens < n_tokens {
-                waiting.push_front(entry);
-                break;
-            }
-            entries.push(entry);
-        }
-        entries
-    }
-
-    /// Decides what becomes of a batch that `upstream` failed. Returns whether it was halved.
+    /// Decides what becomes of a batch that failed.
     pub(super) fn settle(
         &mut self,
-        queue: usize,
-        upstream: usize,
-        mut unit: Unit<B>,
+        mut next: Next<B>,
         error: &B::Error,
         verdict: Verdict,
-    ) -> bool {
-        if self.queues[queue].is_closed {
-            return false;
+        now: Instant,
+    ) -> Settled<B> {
+        self.upstreams[next.upstream].has_failed = true;
+        if !self.is_open(&next) {
+            return Settled::Done;
         }
+        let living = self.living(next.queue);
+        let unit = &mut next.unit;
         unit.faults += usize::from(verdict != Verdict::Elsewhere);
-        if !unit.tried.contains(&upstream) {
-            unit.tried.push(upstream);
+        if !unit.tried.contains(&next.upstream) {
+            unit.tried.push(next.upstream);
         }
-        let untried = self.queues[queue].members.iter().any(|member| !unit.tried.contains(member));
+        let untried = living.iter().any(|member| !unit.tried.contains(member));
         // A half of a failed batch has failed once already, unless it is down to one text.
         let max_faults = if unit.rescue.is_some() && 1 < unit.len() { 1 } else { 2 };
         let again = match verdict {
             Verdict::Elsewhere => untried,
-            Verdict::Again => unit.faults < max_faults,
+            Verdict::Again => unit.faults < max_faults && !living.is_empty(),
             Verdict::Halve => false,
         };
-        let in_budget = unit.rescue.as_ref().is_none_or(|rescue| rescue.spend());
-        let retries = &mut self.queues[queue].retries;
-        if !in_budget {
-            unit.fail(error);
-        } else if again {
-            retries.push_back(unit);
-        } else if verdict != Verdict::Elsewhere && 1 < unit.len() {
-            retries.extend(unit.halves());
-            return true;
-        } else {
-            unit.fail(error);
-        }
-        false
-    }
-}
-
-impl<B: Backend> Queue<B> {
-    fn new(meters: Meters, template: B::Template) -> Self {
-        Self {
-            template: Arc::new(template),
-            meters: Arc::new(meters),
-            is_closed: false,
-            members: Vec::new(),
-            interactive: VecDeque::new(),
-            bulk: VecDeque::new(),
-            retries: VecDeque::new(),
-            overtaken: 0,
-        }
-    }
-
-    fn n_queued(&self) -> usize {
-        self.interactive.len() + self.bulk.len() + self.retries.iter().map(Unit::len).sum::<usize>()
-    }
-
-    fn clear(&mut self) {
-        self.interactive.clear();
-        self.bulk.clear();
-        self.retries.clear();
-    }
-
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Entry<B>> {
-        match lane {
-            Lane::Interactive => &mut self.interactive,
-            Lane::Bulk => &mut self.bulk,
-        }
-    }
-
-    fn peek(&self, lane: Lane) -> &VecDeque<Entry<B>> {
-        match lane {
-            Lane::Interactive => &self.interactive,
-            Lane::Bulk => &self.bulk,
-        }
-    }
-
-    fn drop_abandoned_fronts(&mut self) {
-        for waiting in [&mut self.interactive, &mut self.bulk] {
-            while waiting.front().is_some_and(|entry| entry.reply.is_closed()) {
-                waiting.pop_front();
+        let halve = verdict != Verdict::Elsewhere && 1 < unit.len() && !living.is_empty();
+        let in_budget = match &unit.rescue {
+            Some(rescue) => rescue.spend(),
+            None => !again || self.may_retry(next.queue, now),
+        };
+        let Next { queue, unit, meters, .. } = next;
+        match (in_budget, again) {
+            (true, true) if untried => self.queues[queue].retries.push_back(unit),
+            (true, true) => return Settled::Later(unit),
+            (true, false) if halve => {
+                meters.halved.increment(1);
+                self.queues[queue].retries.extend(unit.halves());
             }
+            _ => unit.fail(error),
         }
+        Settled::Done
     }
 
-    /// A failed batch for `upstream`: one that it has not failed, or that all have.
-    fn take_retry(&mut self, upstream: usize) -> Option<Unit<B>> {
-        for unit in &mut self.retries {
-            unit.entries.retain(|entry| !entry.reply.is_closed());
+    fn may_retry(&mut self, queue: usize, now: Instant) -> bool {
+        let may = self.retries.spend(now);
+        let meters = &self.queues[queue].meters;
+        let counter = if may { &meters.retries } else { &meters.refused_retries };
+        counter.increment(1);
+        may
+    }
+
+    /// Queues a batch again that was to wait a moment.
+    pub(super) fn retry(&mut self, queue: usize, template: &Arc<B::Template>, unit: Unit<B>) {
+        if !self.queues[queue].is_closed && Arc::ptr_eq(&self.queues[queue].template, template) {
+            self.queues[queue].retries.push_back(unit);
+            self.fail_stranded(queue);
         }
-        self.retries.retain(|unit| !unit.entries.is_empty());
-        let members = &self.members;
-        let at = self.retries.iter().position(|unit| {
-            !unit.tried.contains(&upstream) || members.iter().all(|member| unit.tried.contains(member))
-        })?;
-        self.retries.remove(at)
     }
 }

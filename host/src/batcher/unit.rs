@@ -1,4 +1,4 @@
-//! Texts that go in one call: whose they are, what became of them, and how they part where the call fails.
+//! Texts that wait, and texts that go together: in one call, and then in halves of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{Backend, Failed, Replied, Text};
+use super::{Backend, Failed, Lane, Replied, Text};
 
 /// One text that waits.
 pub(super) struct Entry<B: Backend> {
@@ -22,7 +22,7 @@ pub(super) struct Entry<B: Backend> {
 
 impl<B: Backend> Entry<B> {
     /// Whoever asked may have left.
-    fn answer(self, outcome: Result<B::Answer, Failed<B::Error>>, called: Duration) {
+    pub(super) fn answer(self, outcome: Result<B::Answer, Failed<B::Error>>, called: Duration) {
         let queued = self.at.elapsed().saturating_sub(called);
         drop(self.reply.send(Replied { outcome, queued, called }));
     }
@@ -30,6 +30,7 @@ impl<B: Backend> Entry<B> {
 
 /// Texts that go in one call, and what became of them so far.
 pub(super) struct Unit<B: Backend> {
+    pub(super) lane: Lane,
     pub(super) entries: Vec<Entry<B>>,
     /// Upstreams that failed it.
     pub(super) tried: Vec<usize>,
@@ -55,6 +56,7 @@ impl Rescue {
         Arc::new(Self { failures_left: AtomicUsize::new(4 * levels), any_answered: AtomicBool::new(false) })
     }
 
+    /// Takes one of the failures that are left.
     pub(super) fn spend(&self) -> bool {
         self.failures_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
@@ -63,8 +65,12 @@ impl Rescue {
 }
 
 impl<B: Backend> Unit<B> {
-    pub(super) fn new(entries: Vec<Entry<B>>, rescue: Option<Arc<Rescue>>) -> Self {
-        Self { entries, tried: Vec::new(), faults: 0, called: Duration::ZERO, rescue }
+    pub(super) fn new(lane: Lane, entries: Vec<Entry<B>>) -> Self {
+        Self::part(lane, entries, None)
+    }
+
+    fn part(lane: Lane, entries: Vec<Entry<B>>, rescue: Option<Arc<Rescue>>) -> Self {
+        Self { lane, entries, tried: Vec::new(), faults: 0, called: Duration::ZERO, rescue }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -77,6 +83,10 @@ impl<B: Backend> Unit<B> {
 
     pub(super) fn n_tokens(&self) -> Vec<u32> {
         self.entries.iter().map(|entry| entry.text.n_tokens).collect()
+    }
+
+    pub(super) fn sum_tokens(&self) -> u64 {
+        self.entries.iter().map(|entry| u64::from(entry.text.n_tokens)).sum()
     }
 
     /// Of the requests that its texts are from, each once, where anybody watches them.
@@ -126,7 +136,7 @@ impl<B: Backend> Unit<B> {
     pub(super) fn halves(mut self) -> [Self; 2] {
         let rescue = self.rescue.take().unwrap_or_else(|| Rescue::new(self.entries.len()));
         let back = self.entries.split_off(self.entries.len() / 2);
-        let called = self.called;
-        [self.entries, back].map(|entries| Self { called, ..Self::new(entries, Some(rescue.clone())) })
+        let Self { lane, called, entries: front, .. } = self;
+        [front, back].map(|entries| Self { called, ..Self::part(lane, entries, Some(rescue.clone())) })
     }
 }

@@ -70,6 +70,7 @@ impl Faults {
             ("batcher.max_texts", batcher.max_texts as u64),
             ("batcher.max_tokens", batcher.max_tokens.into()),
             ("batcher.max_queued", batcher.max_queued as u64),
+            ("batcher.bulk_slice", batcher.bulk_slice.as_nanos() as u64),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
             ("index.max_documents", index.max_documents as u64),

@@ -1,0 +1,93 @@
+//! Calls: each a task that gives its slot back however it ends, and hands out what waits for it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::handout::Next;
+use super::state::Settled;
+use super::unit::{Entry, Unit};
+use super::{Backend, Batch, Lane, Shared, retries};
+
+impl<B: Backend> Shared<B> {
+    /// Queues `entries`, unless everything was stopped: their replies close then.
+    pub(super) fn push(self: &Arc<Self>, queue: usize, lane: Lane, entries: Vec<Entry<B>>) {
+        let mut state = self.lock();
+        // Asked under the lock, under which `shutdown` empties the queues after it stopped.
+        if !self.stop.is_cancelled() {
+            state.push(queue, lane, entries, Instant::now());
+        }
+        drop(state);
+        self.dispatch();
+    }
+
+    /// Hands out everything for which there is a free slot.
+    pub(super) fn dispatch(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if self.stop.is_cancelled() {
+            return;
+        }
+        while let Some(next) = state.next(Instant::now()) {
+            self.tasks.spawn(Arc::clone(self).run(next));
+        }
+        state.report();
+    }
+
+    /// One upstream call, from a slot that `state` has marked as taken.
+    async fn run(self: Arc<Self>, mut next: Next<B>) {
+        let slot = Slot { shared: &self, upstream: next.upstream, number: next.number };
+        next.meters.observe(&next.unit);
+        let (texts, n_tokens, spans) = (next.unit.texts(), next.unit.n_tokens(), next.unit.spans());
+        let template = Arc::clone(&next.template);
+        let batch = Batch { upstream: next.upstream, template, texts, n_tokens, spans };
+        let begun = Instant::now();
+        let outcome = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            outcome = self.backend.send(batch) => outcome,
+            // A caller that went away would still cost upstream time.
+            () = next.unit.abandoned() => return,
+        };
+        let now = Instant::now();
+        next.unit.called += now - begun;
+        match outcome {
+            Ok(answers) => {
+                self.lock().record(&next, now - begun, now);
+                next.unit.answer(answers);
+            }
+            Err((error, verdict)) => {
+                let (queue, template) = (next.queue, Arc::clone(&next.template));
+                let settled = self.lock().settle(next, &error, verdict, now);
+                drop(slot);
+                if let Settled::Later(unit) = settled {
+                    self.retry_later(queue, &template, unit).await;
+                }
+            }
+        }
+    }
+
+    /// Queues `unit` again after a moment, unless nobody waits for it any more.
+    async fn retry_later(self: &Arc<Self>, queue: usize, template: &Arc<B::Template>, mut unit: Unit<B>) {
+        tokio::select! {
+            () = self.stop.cancelled() => return,
+            () = unit.abandoned() => return,
+            () = tokio::time::sleep(retries::jittered(self.config.retry_delay)) => {}
+        }
+        self.lock().retry(queue, template, unit);
+        self.dispatch();
+    }
+}
+
+/// Gives an upstream's slot back however its call ends, and hands out what waits for it.
+struct Slot<'s, B: Backend> {
+    shared: &'s Arc<Shared<B>>,
+    upstream: usize,
+    number: u64,
+}
+
+impl<B: Backend> Drop for Slot<'_, B> {
+    fn drop(&mut self) {
+        self.shared.lock().release(self.upstream, self.number);
+        self.shared.dispatch();
+    }
+}
