@@ -8,6 +8,7 @@ use hyper::Response;
 
 use super::error::ApiError;
 use super::exchange::Exchange;
+use super::numbers::Numbers;
 use super::options::{self, Options, Told};
 use super::shared::Shared;
 use super::wire::json_response;
@@ -69,10 +70,11 @@ async fn answer(
     let purpose = options.purpose(asked.purpose, purpose)?;
     let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
     let told = Told { purpose, prompt: shared.prompt(&model, purpose), notices };
-    let answer = if texts.is_empty() {
+    let (answer, numbers) = if texts.is_empty() {
         let nothing = EmbedAnswer::default();
         exchange.record.embedded(&nothing);
-        nothing
+        let numbers = Numbers::of(&nothing, None, shared.embedder.forms());
+        (nothing, numbers)
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions).await?;
         let request = EmbedRequest {
@@ -85,12 +87,14 @@ async fn answer(
             prepared: options.prepared,
             deadline: exchange.begun + options.timeout,
         };
-        shared.embed(exchange, request).await?
+        let answer = shared.embed(exchange, request).await?;
+        let numbers = Numbers::of(&answer, dimensions, shared.embedder.forms());
+        (answer, numbers)
     };
     let (kept, begun) = (answer.clone(), exchange.begun);
     let encode = move || match form {
-        Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
-        Form::Embeddings => encode::one(&answer),
+        Form::Embed => encode::list(&asked.model, &answer, begun.elapsed(), &numbers),
+        Form::Embeddings => encode::one(&answer, &numbers),
     };
     let json =
         shared.write(exchange, &kept, encode::capacity(&kept), begun + options.timeout, encode).await?;
