@@ -1,12 +1,28 @@
 //! Answers repeats: space and text → embedding.
 
+mod forms;
+mod key;
+mod refusals;
+mod shelf;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::Gauge;
+use metrics::{Counter, Gauge};
+use moka::notification::RemovalCause;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Embedding;
 use crate::units::ByteSize;
+
+pub use self::forms::Forms;
+pub use self::key::{CacheKey, Space};
+pub use self::refusals::Refusals;
+pub use self::shelf::{Shelf, Stamp};
+
+use self::shelf::Shelves;
 
 /// The `[cache]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -14,13 +30,31 @@ use crate::units::ByteSize;
 pub struct Config {
     /// Memory for vectors; 0 switches the cache off.
     pub max_bytes: ByteSize,
+    /// Memory for vectors as they are written in JSON, beside `max_bytes`; 0 keeps none.
+    pub max_encoded: ByteSize,
     #[serde(with = "humantime_serde")]
     pub time_to_live: Duration,
+    /// How long a vector is kept that nobody asks for; `time_to_live` when absent.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub time_to_idle: Option<Duration>,
+    /// How long a text that fails wherever it goes is answered with its error, without
+    /// asking again; 0 asks each time.
+    #[serde(with = "humantime_serde")]
+    pub remember_refused: Duration,
+    /// Such texts, at most; 0 remembers none.
+    pub max_refused: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_bytes: ByteSize::mib(512), time_to_live: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            max_bytes: ByteSize::mib(512),
+            max_encoded: ByteSize::mib(64),
+            time_to_live: Duration::from_secs(24 * 60 * 60),
+            time_to_idle: None,
+            remember_refused: Duration::from_secs(5 * 60),
+            max_refused: 10_000,
+        }
     }
 }
 
@@ -42,39 +76,11 @@ pub enum Extent {
     CutByUpstream,
 }
 
-/// Everything but the text that changes a vector, as a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space([u8; 32]);
-
-impl Space {
-    /// Every part counts, and so do the borders between parts.
-    pub fn new(parts: &[&str]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        for part in parts {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
-        }
-        Self(*hasher.finalize().as_bytes())
-    }
-
-    /// Half of it, as 32 hexadecimal digits: for records that people may see.
-    pub fn to_hex(self) -> String {
-        blake3::Hash::from(self.0).to_hex()[..32].to_owned()
-    }
-}
-
-/// Where the embedding of one exact text in one space is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CacheKey([u8; 32]);
-
-impl CacheKey {
-    pub fn new(space: &Space, text: &str) -> Self {
-        // The space has a fixed length, so that no other pair runs together to the same bytes.
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&space.0);
-        hasher.update(text.as_bytes());
-        Self(*hasher.finalize().as_bytes())
-    }
+/// What was thrown away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    pub n_entries: u64,
+    pub n_bytes: u64,
 }
 
 /// Bytes of an entry beside its vector: the key, the entry, the two counts in
@@ -82,45 +88,99 @@ impl CacheKey {
 const OVERHEAD: usize = 256;
 /// The table refuses more than 1,000 years.
 const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// The table weighs what is new now and then. It is told to once this part of its
+/// bound came in, so that what it holds is never above the bound by more.
+const UNWEIGHED: u64 = 32;
 
 /// Embeddings by space and text, within a number of bytes.
 pub struct Cache {
     /// Nothing where the cache is off.
     entries: Option<moka::sync::Cache<CacheKey, Entry>>,
-    bytes: Gauge,
+    shelves: Shelves,
+    meters: Arc<Meters>,
+    max_bytes: u64,
+    /// Bytes that came in since the table was told to weigh.
+    unweighed: AtomicU64,
 }
 
 impl Cache {
+    /// Metrics go to the recorder that is installed by now.
     pub fn new(config: &Config) -> Self {
         let max_bytes = config.max_bytes.as_u64();
-        let entries = (0 < max_bytes).then(|| {
-            moka::sync::Cache::builder()
-                .max_capacity(max_bytes)
-                .weigher(|_, entry: &Entry| weight(entry))
-                .time_to_live(config.time_to_live.min(MAX_TIME))
-                .build()
-        });
-        Self { entries, bytes: metrics::gauge!("embergate_cache_bytes") }
+        let meters = Arc::new(Meters::new());
+        let entries = (0 < max_bytes).then(|| table(config, meters.clone()));
+        Self { entries, shelves: Shelves::default(), meters, max_bytes, unweighed: AtomicU64::new(0) }
+    }
+
+    /// The place of the entries of `model`.
+    pub fn shelf(&self, model: &str) -> Arc<Shelf> {
+        self.shelves.of(model)
     }
 
     pub fn get(&self, key: &CacheKey) -> Option<Entry> {
         self.entries.as_ref()?.get(key)
     }
 
-    pub fn put(&self, key: CacheKey, entry: Entry) {
-        if let Some(entries) = &self.entries {
-            entries.insert(key, entry);
+    /// Keeps `entry`, unless what its model had was thrown away since its key was made.
+    pub fn put(&self, shelf: &Shelf, key: CacheKey, entry: Entry) {
+        let Some(entries) = self.entries.as_ref().filter(|_| !shelf.has_ended(key.stamp)) else { return };
+        let weight = u64::from(weight(&entry));
+        self.meters.came(weight);
+        entries.insert(key, entry);
+        if self.max_bytes / UNWEIGHED <= self.unweighed.fetch_add(weight, Ordering::Relaxed) + weight {
+            self.unweighed.store(0, Ordering::Relaxed);
+            entries.run_pending_tasks();
         }
     }
 
-    /// Tells the metrics how many bytes are kept. Takes the table's own lock: to be
-    /// called once for many texts, and after whoever waits has been answered.
-    pub fn report(&self) {
-        if let Some(entries) = &self.entries {
-            // Until its work is done the table does not count what was put last.
-            entries.run_pending_tasks();
-            self.bytes.set(entries.weighted_size() as f64);
+    /// Throws away what is kept of `model`, or all there is. From now on none of it is
+    /// found, nor what was asked for before and arrives later.
+    ///
+    /// Memory is given back and counted entry by entry, with a look at every entry of the
+    /// cache, while others go on. To be called on a thread that may take its time.
+    pub fn forget(&self, model: Option<&str>) -> Forgotten {
+        match model.map(|model| self.shelf(model)) {
+            Some(shelf) => {
+                shelf.end_epoch();
+                self.sweep(|key| shelf.has_ended(key.stamp))
+            }
+            None => {
+                let current: HashSet<Stamp> = self.shelves.end_epochs();
+                self.sweep(|key| !current.contains(&key.stamp))
+            }
         }
+    }
+
+    fn sweep(&self, is_old: impl Fn(&CacheKey) -> bool) -> Forgotten {
+        let mut forgotten = Forgotten::default();
+        let Some(entries) = &self.entries else { return forgotten };
+        for (key, entry) in entries.iter().filter(|(key, _)| is_old(key)) {
+            entries.invalidate(&*key);
+            forgotten.n_entries += 1;
+            forgotten.n_bytes += u64::from(weight(&entry));
+        }
+        entries.run_pending_tasks();
+        forgotten
+    }
+
+    /// Gives back the memory of what has expired. The table does so while it is used;
+    /// this is for times in which nobody asks for anything.
+    pub fn tidy(&self) {
+        if let Some(entries) = &self.entries {
+            entries.run_pending_tasks();
+        }
+    }
+}
+
+fn table(config: &Config, meters: Arc<Meters>) -> moka::sync::Cache<CacheKey, Entry> {
+    let table = moka::sync::Cache::builder()
+        .max_capacity(config.max_bytes.as_u64())
+        .weigher(|_, entry: &Entry| weight(entry))
+        .eviction_listener(move |_, entry, cause| meters.left(weight(&entry).into(), cause))
+        .time_to_live(config.time_to_live.min(MAX_TIME));
+    match config.time_to_idle {
+        Some(idle) => table.time_to_idle(idle.min(MAX_TIME)).build(),
+        None => table.build(),
     }
 }
 
@@ -129,64 +189,43 @@ fn weight(entry: &Entry) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Counts what is in the table, weighed or not.
+struct Meters {
+    entries: Gauge,
+    bytes: Gauge,
+    by_size: Counter,
+    by_time: Counter,
+    by_hand: Counter,
+}
 
-    fn entry(value: f32) -> Entry {
-        Entry { embedding: Embedding::new(vec![value; 64]).unwrap(), n_tokens: 1, extent: Extent::Whole }
-    }
-
-    fn cache(max_bytes: u64) -> Cache {
-        Cache::new(&Config { max_bytes: ByteSize::b(max_bytes), ..Config::default() })
-    }
-
-    #[test]
-    fn a_text_is_found_in_its_own_space_only() {
-        let cache = cache(1 << 20);
-        let (a, b) = (Space::new(&["a"]), Space::new(&["b"]));
-        cache.put(CacheKey::new(&a, "text"), entry(1.0));
-        assert_eq!(cache.get(&CacheKey::new(&a, "text")).unwrap().embedding, entry(1.0).embedding);
-        assert!(cache.get(&CacheKey::new(&b, "text")).is_none());
-        assert!(cache.get(&CacheKey::new(&a, "Text")).is_none());
-    }
-
-    #[test]
-    fn the_borders_between_parts_of_a_space_count() {
-        assert_ne!(Space::new(&["ab", "c"]), Space::new(&["a", "bc"]));
-        assert_ne!(Space::new(&["a"]), Space::new(&["a", ""]));
-    }
-
-    #[test]
-    fn memory_stays_within_its_bound() {
-        let cache = cache(10 * u64::from(weight(&entry(1.0))));
-        let space = Space::new(&[]);
-        for number in 0..1_000 {
-            cache.put(CacheKey::new(&space, &number.to_string()), entry(1.0));
+impl Meters {
+    fn new() -> Self {
+        let evictions = |cause| metrics::counter!("embergate_cache_evictions_total", "cause" => cause);
+        Self {
+            entries: metrics::gauge!("embergate_cache_entries"),
+            bytes: metrics::gauge!("embergate_cache_bytes"),
+            by_size: evictions("size"),
+            by_time: evictions("expired"),
+            by_hand: evictions("deleted"),
         }
-        let entries = cache.entries.as_ref().unwrap();
-        entries.run_pending_tasks();
-        assert!(entries.entry_count() <= 10, "{}", entries.entry_count());
     }
 
-    #[test]
-    fn bytes_of_what_was_put_last_are_reported() {
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        metrics::with_local_recorder(&recorder, || {
-            let cache = cache(1 << 20);
-            cache.put(CacheKey::new(&Space::new(&[]), "text"), entry(1.0));
-            cache.report();
-        });
-        let metrics = recorder.handle().render();
-        let want = format!("embergate_cache_bytes {}\n", weight(&entry(1.0)));
-        assert!(metrics.contains(&want), "{metrics}");
+    fn came(&self, weight: u64) {
+        self.entries.increment(1.0);
+        self.bytes.increment(weight as f64);
     }
 
-    #[test]
-    fn a_cache_of_no_bytes_is_off() {
-        let cache = cache(0);
-        let key = CacheKey::new(&Space::new(&[]), "text");
-        cache.put(key, entry(1.0));
-        assert!(cache.get(&key).is_none());
+    fn left(&self, weight: u64, cause: RemovalCause) {
+        self.entries.decrement(1.0);
+        self.bytes.decrement(weight as f64);
+        match cause {
+            RemovalCause::Size => self.by_size.increment(1),
+            RemovalCause::Expired => self.by_time.increment(1),
+            RemovalCause::Explicit => self.by_hand.increment(1),
+            RemovalCause::Replaced => {}
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

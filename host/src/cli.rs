@@ -137,6 +137,7 @@ fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
     });
     // What blocks a thread still (a file read, a call into the store) must not keep the process.
     runtime.shutdown_background();
+    telemetry::flush_log();
     ending
 }
 
@@ -146,7 +147,7 @@ fn start_log(config: &Config, command: &Command, output: &Output) -> Result<(), 
     if !matches!(command, Command::Serve(_)) {
         log.filter = "warn".into();
     }
-    telemetry::start_log(&log, output.log_colour)
+    telemetry::start_log(&log, output.log_colour, matches!(command, Command::Serve(_)))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod error;
 mod families;
 mod flights;
 mod fresh;
+mod known;
 mod models;
 pub(crate) mod names;
 mod parts;
@@ -23,16 +24,16 @@ mod request;
 mod send;
 mod served;
 mod setup;
+mod spaces;
 mod spent;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
-use crate::cache::{CacheKey, Entry};
+use crate::cache::{Forgotten, Forms};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::plugin::Plugins;
 use crate::upstream::UpstreamError;
@@ -46,11 +47,8 @@ pub use self::request::{EmbedAnswer, EmbedRequest};
 pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
 
-use self::assemble::assemble;
 use self::catalog::Catalog;
 use self::discovery::Discovery;
-use self::flights::Outcome;
-use self::fresh::{Fresh, Job};
 use self::readiness::Readiness;
 use self::request::Way;
 use self::served::{Engine, Served};
@@ -130,76 +128,6 @@ impl Embedder {
         Ok(())
     }
 
-    async fn answer(&self, served: &Arc<Served>, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
-        let way = request.way();
-        let lane = self.lane(&request);
-        let n_texts = request.texts.len();
-        let space = served.space(&self.engine, way).await.map_err(EmbedError::upstream)?;
-
-        // Equal texts are one text from here on; `places` says where each goes back to.
-        let mut distinct: HashMap<CacheKey, usize> = HashMap::with_capacity(n_texts);
-        let mut places = Vec::with_capacity(n_texts);
-        let mut texts: Vec<(CacheKey, String)> = Vec::with_capacity(n_texts);
-        for text in request.texts {
-            let key = CacheKey::new(&space, &text);
-            let place = *distinct.entry(key).or_insert(texts.len());
-            if place == texts.len() {
-                texts.push((key, text));
-            }
-            places.push(place);
-        }
-
-        let (entries, hits, spent) = self.outcomes(served, Job { way, lane }, texts, &places).await?;
-        served.meters.texts.increment(n_texts as u64);
-        let n_hits = places.iter().filter(|place| hits[**place]).count();
-        served.meters.hits.increment(n_hits as u64);
-        let answer = assemble(served, &places, entries, n_hits, request.dimensions)?;
-        Ok(EmbedAnswer { spent, ..answer })
-    }
-
-    /// One entry for each of `texts`, whether the cache had it, and what the one
-    /// that took longest waited for.
-    async fn outcomes(
-        &self,
-        served: &Arc<Served>,
-        job: Job,
-        texts: Vec<(CacheKey, String)>,
-        places: &[usize],
-    ) -> Result<(Vec<Entry>, Vec<bool>, Spent), EmbedError> {
-        let mut waits = Vec::with_capacity(texts.len());
-        let mut hits = Vec::with_capacity(texts.len());
-        let mut fresh = Vec::new();
-        for (key, text) in texts {
-            if let Some(entry) = self.engine.cache.get(&key) {
-                hits.push(true);
-                waits.push(Found::Entry(entry));
-                continue;
-            }
-            hits.push(false);
-            let (wait, lead) = self.engine.flights.join_or_lead(key);
-            waits.push(Found::Flight(wait));
-            // A flight may have landed between the look into the cache and this one.
-            match lead.map(|lead| (lead, self.engine.cache.get(&key))) {
-                Some((lead, Some(entry))) => lead.land(Ok((entry, Spent::default()))),
-                Some((lead, None)) => fresh.push(Fresh { lead, text }),
-                None => {}
-            }
-        }
-        self.engine.take_off(served, job, fresh);
-
-        let mut entries = Vec::with_capacity(waits.len());
-        let mut longest = Spent::default();
-        for (place, found) in waits.into_iter().enumerate() {
-            let (entry, spent) = found.outcome().await.map_err(|failure| {
-                let index = places.iter().position(|at| *at == place).unwrap_or(place);
-                failure.of_text(index, &served.model.name)
-            })?;
-            entries.push(entry);
-            longest = longest.longer(spent);
-        }
-        Ok((entries, hits, longest))
-    }
-
     /// The lane that `request` takes.
     pub fn lane(&self, request: &EmbedRequest) -> Lane {
         let by_size = if self.bulk_above < request.texts.len() { Lane::Bulk } else { Lane::Interactive };
@@ -263,6 +191,30 @@ impl Embedder {
         }
     }
 
+    /// Throws away what is kept of `model`, or of all models: vectors, and texts that
+    /// failed. What was asked for before and arrives later is not kept.
+    ///
+    /// Looks at every entry of the cache, on a thread that may take its time.
+    pub async fn forget(&self, model: Option<ModelName>) -> Forgotten {
+        let engine = self.engine.clone();
+        let forget = move || {
+            let forgotten = engine.cache.forget(model.as_ref().map(ModelName::as_str));
+            engine.forms.clear();
+            forgotten
+        };
+        tokio::task::spawn_blocking(forget).await.unwrap_or_default()
+    }
+
+    /// Gives back the memory of what has expired while nobody asked for anything.
+    pub fn tidy(&self) {
+        self.engine.cache.tidy();
+    }
+
+    /// Where vectors of the cache are kept as they are written.
+    pub fn forms(&self) -> &Arc<Forms> {
+        &self.engine.forms
+    }
+
     /// Whether any upstream of any model can be asked, and if not, why none of them can.
     pub async fn ready(&self) -> Result<(), Vec<Arc<UpstreamError>>> {
         self.readiness.ask(self.reach()).await
@@ -287,21 +239,6 @@ impl Embedder {
     pub async fn shutdown(&self, deadline: Instant) {
         self.discovery.shutdown().await;
         self.engine.shutdown(deadline).await;
-    }
-}
-
-/// Where a text's entry comes from.
-enum Found {
-    Entry(Entry),
-    Flight(flights::Wait),
-}
-
-impl Found {
-    async fn outcome(self) -> Outcome {
-        match self {
-            Self::Entry(entry) => Ok((entry, Spent::default())),
-            Self::Flight(wait) => wait.outcome().await,
-        }
     }
 }
 

@@ -30,6 +30,7 @@ mod input;
 mod keys;
 mod listen;
 mod notices;
+mod numbers;
 mod observe;
 mod ollama;
 mod open_files;

@@ -1,5 +1,6 @@
 //! Logs and spans by `tracing`, metrics by `metrics` in Prometheus' format.
 
+mod behind;
 mod lines;
 mod throttle;
 
@@ -16,6 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use self::behind::Behind;
 use self::lines::Lines;
 pub(crate) use self::throttle::Throttle;
 
@@ -57,13 +59,37 @@ pub enum LogError {
     Started,
 }
 
+/// Lines that wait to be written, where the log has a thread of its own.
+static BEHIND: OnceLock<Behind> = OnceLock::new();
+
 /// Starts the log, to standard error. `colour` is for a terminal whose owner did not set `NO_COLOR`.
+///
+/// With `behind`, lines are written by a thread of the log's own, a moment later and many
+/// at a time: for what logs each request. [`flush_log`] waits for the last of them.
 ///
 /// # Errors
 /// A filter that cannot be read, or a second call.
-pub fn start_log(config: &Config, colour: bool) -> Result<(), LogError> {
-    let lines = lines(config, colour, io::stderr)?;
+pub fn start_log(config: &Config, colour: bool, behind: bool) -> Result<(), LogError> {
+    let started = behind.then(|| Behind::spawn(io::stderr())).transpose().unwrap_or(None);
+    if let Some(started) = started {
+        BEHIND.set(started).map_err(|_| LogError::Started)?;
+    }
+    let lines = lines(config, colour, destination)?;
     tracing_subscriber::registry().with(lines).try_init().map_err(|_| LogError::Started)
+}
+
+/// Waits until all of the log is written, for a second at most: before the process ends.
+pub fn flush_log() {
+    if let Some(behind) = BEHIND.get() {
+        behind.flush(Duration::from_secs(1));
+    }
+}
+
+fn destination() -> Box<dyn io::Write> {
+    match BEHIND.get() {
+        Some(behind) => Box::new(behind.clone()),
+        None => Box::new(io::stderr()),
+    }
 }
 
 /// Writes events, each as one line, and spans where they are asked for.

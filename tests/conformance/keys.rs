@@ -350,3 +350,33 @@ async fn metrics_count_by_key_and_strangers_apart() {
     assert!(!metrics.contains("secret-"));
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_is_emptied_by_admins_for_one_model_or_for_all() {
+    let gateway = gateway().await;
+    let delete = async |name: Option<&str>, path: &str| {
+        let bearer = name.map(|name| format!("Bearer {}", secret(name)));
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        gateway.ask_at(gateway.admin, "DELETE", path, &headers, Vec::new()).await
+    };
+    let asked = async || ask(&gateway, "embed", "/v1/embeddings", &[], 3).await;
+    check(&asked().await, 200, &[]);
+    for (name, status) in [(None, 401), (Some("both"), 403)] {
+        check(&delete(name, "/admin/cache").await, status, &[]);
+    }
+    check(&delete(Some("admin"), "/admin/cache?model=nope").await, 404, &["`nope`"]);
+    check(&delete(Some("admin"), "/admin/cache?modle=test-embed").await, 400, &["model=NAME"]);
+    check(&read(&gateway, Some("admin"), "/admin/cache").await, 405, &["DELETE"]);
+    check(&delete(Some("admin"), "/admin/cache?model=static-embed-en-256").await, 200, &[r#""entries":0"#]);
+    let known = asked().await;
+    let hits = known.header("x-embergate-cache").unwrap().to_owned();
+    assert!(hits == "3/3", "{hits}");
+    let emptied = delete(Some("admin"), "/admin/cache?model=test-embed%3Alatest").await;
+    assert_eq!(emptied.json["model"], "test-embed");
+    assert!(0 < emptied.json["entries"].as_u64().unwrap(), "{}", emptied.text);
+    assert!(1024 < emptied.json["bytes"].as_u64().unwrap(), "{}", emptied.text);
+    assert_eq!(asked().await.header("x-embergate-cache"), Some("0/3"));
+    check(&delete(Some("admin"), "/admin/cache").await, 200, &[r#""model":null"#]);
+    assert_eq!(asked().await.header("x-embergate-cache"), Some("0/3"));
+    gateway.stop().await;
+}

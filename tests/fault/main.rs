@@ -9,3 +9,4 @@ mod index_parts;
 mod mixture;
 mod nonsense;
 mod several;
+mod sharing;

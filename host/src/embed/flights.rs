@@ -115,11 +115,11 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::cache::{Extent, Space};
+    use crate::cache::{Extent, Space, Stamp};
     use crate::model::Embedding;
 
     fn key() -> CacheKey {
-        CacheKey::new(&Space::new(&[]), "text")
+        CacheKey::new(&Space::new(&[]), Stamp::default(), "text")
     }
 
     fn entry() -> (Entry, Spent) {

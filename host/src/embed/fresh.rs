@@ -90,10 +90,9 @@ async fn fly_until_landed(
     let replies = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
     let landings = flying.into_iter().zip(replies).map(|(flying, reply)| {
         let cutting = Cutting { allowed: job.way.truncate, asked: cut_upstream };
-        land(engine, flying, reply, cutting)
+        land(engine, served, flying, reply, cutting)
     });
     join_all(landings).await;
-    engine.cache.report();
 }
 
 /// A text that was handed to the batcher.
@@ -116,6 +115,12 @@ struct Cutting {
 }
 
 impl Cutting {
+    /// Whether whoever refuses cutting would have got the same: it was known here that the
+    /// text fits, so that the upstream was asked as it is where cutting is refused.
+    fn proves_whole(self, entry: &Entry) -> bool {
+        !self.asked && entry.extent == Extent::Whole
+    }
+
     /// What the cache keeps of a text that the upstream has embedded.
     fn entry(
         self,
@@ -135,12 +140,15 @@ impl Cutting {
 }
 
 /// Waits for one text's reply, for as long as anyone waits for it.
-async fn land(engine: &Engine, flying: Flying, reply: Reply<Senders>, cutting: Cutting) {
+async fn land(engine: &Engine, served: &Served, flying: Flying, reply: Reply<Senders>, cutting: Cutting) {
     let Flying { lead, n_tokens, truncated, plugin } = flying;
     let reply = tokio::select! {
         reply = reply => reply,
         () = lead.abandoned() => return,
     };
+    if let Some(fault) = reply.as_ref().ok().and_then(|reply| lasting_fault(&reply.outcome)) {
+        engine.refusals.put(&served.shelf, lead.key, fault);
+    }
     let outcome: Outcome = match reply {
         Ok(Replied { outcome, queued, called }) => embedded(outcome)
             .and_then(|embedded| cutting.entry(n_tokens, truncated, embedded))
@@ -148,7 +156,8 @@ async fn land(engine: &Engine, flying: Flying, reply: Reply<Senders>, cutting: C
         Err(_) => Err(Failure::lost()),
     };
     if let Ok((entry, _)) = &outcome {
-        engine.cache.put(lead.key, entry.clone());
+        let key = if cutting.proves_whole(entry) { lead.key.of_all() } else { lead.key };
+        engine.cache.put(&served.shelf, key, entry.clone());
     }
     lead.land(outcome);
 }
@@ -160,9 +169,24 @@ fn embedded(
     match outcome {
         Ok(Ok(embedded)) => Ok(embedded),
         Ok(Err(fault)) => Err(Failure::Text(fault)),
-        Err(failed) if failed.alone => Err(Failure::Text(TextFault::Refused(failed.error.to_string()))),
-        Err(failed) => Err(Failure::Upstream(failed.error)),
+        Err(failed) => Err(match fault_of_the_text(&failed) {
+            Some(fault) => Failure::Text(fault),
+            None => Failure::Upstream(failed.error),
+        }),
     }
+}
+
+/// A fault that the text would meet again, wherever it goes.
+fn lasting_fault(
+    outcome: &Result<Result<Embedded, TextFault>, Failed<Arc<UpstreamError>>>,
+) -> Option<TextFault> {
+    outcome.as_ref().err().and_then(fault_of_the_text)
+}
+
+/// Nothing where it may be the upstream's: one that can't be reached fails any text.
+fn fault_of_the_text(failed: &Failed<Arc<UpstreamError>>) -> Option<TextFault> {
+    let is_the_texts = failed.alone && (failed.error.blames_a_text() || failed.error.may_be_a_text());
+    is_the_texts.then(|| TextFault::Refused(failed.error.to_string()))
 }
 
 async fn all_abandoned(leads: &[Lead]) {

@@ -10,10 +10,10 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::batcher::{Batcher, Lease};
-use crate::cache::{Cache, Space};
+use crate::cache::{self, Cache, Forms, Refusals, Shelf, Space};
 use crate::model::{ModelName, Purpose};
 use crate::plugin::Plugin;
-use crate::upstream::{KnownDimensions, UpstreamError};
+use crate::upstream::{KnownDimensions, TextFault, UpstreamError};
 
 use super::agreement::Agreement;
 use super::error::Failure;
@@ -21,6 +21,7 @@ use super::flights::Flights;
 use super::fresh::{self, Fresh, Job};
 use super::request::Way;
 use super::send::Senders;
+use super::spaces::Spaces;
 use super::{EmbedError, Model};
 
 /// A model with what it takes to embed its texts.
@@ -34,6 +35,9 @@ pub(super) struct Served {
     /// that of texts that it cuts.
     pub(super) queues: [Lease<Senders>; 2],
     pub(super) meters: Meters,
+    /// Where its entries are in the cache.
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) spaces: Spaces,
 }
 
 /// Handles of one model's metrics.
@@ -90,20 +94,19 @@ impl Served {
         if self.agreement.is_due() {
             engine.tasks.spawn(ask_again(Arc::clone(self), Arc::clone(engine)));
         }
+        Ok(self.spaces.of(identity, way, || self.new_space(identity, way)))
+    }
+
+    fn new_space(&self, identity: &str, way: Way) -> Space {
         let max_tokens = self.model.max_tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
-        let mut parts = vec![
-            "1",
-            identity,
-            &max_tokens,
-            if way.truncate { "cut" } else { "whole" },
-            self.prompt(way.purpose),
-        ];
+        // Vectors of texts that were cut have other keys in the same space.
+        let mut parts = vec!["1", identity, &max_tokens, "whole", self.prompt(way.purpose)];
         if !way.prepared && !self.preprocessors.is_empty() {
             // A preprocessor is told what a text is for.
             parts.push(way.purpose.for_plugins().as_str());
             parts.extend(self.preprocessors.iter().map(|plugin| plugin.fingerprint()));
         }
-        Ok(Space::new(&parts))
+        Space::new(&parts)
     }
 
     /// Asks the upstreams which model they have, unless that is known or being asked.
@@ -139,6 +142,10 @@ async fn ask_again(served: Arc<Served>, engine: Arc<Engine>) {
 pub(super) struct Engine {
     pub(super) batcher: Batcher<Senders>,
     pub(super) cache: Cache,
+    /// Texts that fail wherever they go.
+    pub(super) refusals: Refusals<TextFault>,
+    /// Vectors of the cache as they are written.
+    pub(super) forms: Arc<Forms>,
     pub(super) flights: Flights,
     tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -146,10 +153,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(batcher: Batcher<Senders>, cache: Cache) -> Self {
+    pub(super) fn new(batcher: Batcher<Senders>, cache: &cache::Config) -> Self {
         Self {
             batcher,
-            cache,
+            cache: Cache::new(cache),
+            refusals: Refusals::new(cache),
+            forms: Arc::new(Forms::new(cache)),
             flights: Flights::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

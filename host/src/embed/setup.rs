@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::batcher::{self, Batcher};
-use crate::cache::{self, Cache};
+use crate::cache;
 use crate::model::ModelName;
 use crate::plugin::Plugins;
 use crate::tokenizer::Tokenizer;
@@ -17,6 +17,7 @@ use super::families::{self, Family};
 use super::readiness::Readiness;
 use super::send::{Sender, Senders, Template, Unasked};
 use super::served::{Engine, Meters, Served};
+use super::spaces::Spaces;
 use super::{Config, Embedder, Model, ModelConfig, SetupError};
 
 /// The upstream that the embedded model gets where no table declares one.
@@ -46,7 +47,7 @@ pub(super) fn embedder(
         upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
     let bulk_above = batcher.bulk_above;
     let batcher = Batcher::new(batcher, &slots, senders);
-    let engine = Arc::new(Engine::new(batcher, Cache::new(cache)));
+    let engine = Arc::new(Engine::new(batcher, cache));
     let declared = if n_declared == 0 { 0..upstreams.len() } else { 0..n_declared };
     let builder = Builder { upstreams, plugins, engine: engine.clone() };
     let mut configured = BTreeMap::new();
@@ -191,6 +192,7 @@ impl Builder {
             self.engine.batcher.open(&batcher::Queue { model: name.to_string(), way }, template)
         });
         let meters = Meters::new(&name);
+        let shelf = self.engine.cache.shelf(name.as_str());
         let model = Model {
             name,
             aliases: table.aliases.clone(),
@@ -210,6 +212,8 @@ impl Builder {
             agreement: Agreement::new(at_upstream, members, before),
             queues,
             meters,
+            shelf,
+            spaces: Spaces::default(),
         })
     }
 

@@ -1,4 +1,5 @@
-//! The admin API: the models that are served, the configuration, and what keys were used for.
+//! The admin API: the models that are served, the configuration, what keys were used for,
+//! and the cache.
 
 use std::time::SystemTime;
 
@@ -8,9 +9,13 @@ use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
+use super::error::ApiError;
 use super::keys::{Keys, Right, Usage};
+use super::route::percent_decoded;
 use super::wire::{self, json_response};
+use crate::cache::Forgotten;
 use crate::embed::{Embedder, Model};
+use crate::model::ModelName;
 
 /// Answers `GET /admin/models`.
 pub(super) fn models(embedder: &Embedder) -> Response<Full<Bytes>> {
@@ -38,6 +43,41 @@ pub(super) fn keys(keys: &Keys) -> Response<Full<Bytes>> {
         keys: Vec<KeyBody<'k>>,
     }
     json_response(wire::to_json(&List { keys: keys.usage().map(KeyBody::from).collect() }))
+}
+
+/// Answers `DELETE /admin/cache`, of all models or of the one that `?model=` names.
+pub(super) async fn forget(
+    embedder: &Embedder,
+    query: Option<&str>,
+) -> Result<Response<Full<Bytes>>, ApiError> {
+    #[derive(Serialize)]
+    struct Deleted<'m> {
+        /// Null where all models were meant.
+        model: Option<&'m str>,
+        entries: u64,
+        bytes: u64,
+    }
+    let model = match model_in(query)? {
+        None => None,
+        Some(asked) => match embedder.resolve(&asked).filter(|_| !asked.is_empty()) {
+            Some(resolved) => Some(resolved.name),
+            None => return Err(ApiError::no_model(&asked)),
+        },
+    };
+    let Forgotten { n_entries: entries, n_bytes: bytes } = embedder.forget(model.clone()).await;
+    let shown = model.as_ref().map(ModelName::as_str);
+    tracing::info!(model = shown, entries, bytes, "the cache was emptied by hand");
+    Ok(json_response(wire::to_json(&Deleted { model: shown, entries, bytes })))
+}
+
+/// The value of `model=`, and nothing without a query. What is misspelt would mean all
+/// models, and is refused.
+fn model_in(query: Option<&str>) -> Result<Option<String>, ApiError> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    let model = query.strip_prefix("model=").filter(|model| !model.contains('&'));
+    let model = model.and_then(percent_decoded);
+    let message = "the query is `model=NAME`, or there is none for all models";
+    model.map(Some).ok_or_else(|| ApiError::invalid("model", message))
 }
 
 #[derive(Serialize)]
@@ -112,6 +152,23 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+
+    #[track_caller]
+    fn check_query(query: Option<&str>, want: Result<Option<&str>, ()>) {
+        let found = model_in(query).map_err(|_| ());
+        assert_eq!(found.as_ref().map(Option::as_deref), want.as_ref().map(|want| *want), "{query:?}");
+    }
+
+    #[test]
+    fn without_a_query_all_models_are_meant_and_a_misspelt_one_means_none() {
+        check_query(None, Ok(None));
+        check_query(Some(""), Ok(None));
+        check_query(Some("model=hf.co%2Fa:b"), Ok(Some("hf.co/a:b")));
+        check_query(Some("model="), Ok(Some("")));
+        for query in ["modle=a", "model", "model=a&model=b", "model=a&all=1", "model=%ff"] {
+            check_query(Some(query), Err(()));
+        }
+    }
 
     #[test]
     fn a_key_is_told_by_name_and_time() {

@@ -44,7 +44,9 @@ pub(super) async fn ready(embedder: &Embedder, within: Duration) -> Response<Ful
 }
 
 /// Answers `/metrics` in Prometheus' text format.
-pub(super) fn metrics(metrics: &Metrics) -> Response<Full<Bytes>> {
+pub(super) fn metrics(metrics: &Metrics, embedder: &Embedder) -> Response<Full<Bytes>> {
+    // What has expired while nobody asked for anything is not shown as memory in use.
+    embedder.tidy();
     let mut response = text(StatusCode::OK, metrics.render());
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, format);

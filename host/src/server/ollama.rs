@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use super::exchange::Exchange;
+use super::numbers::Numbers;
 use super::options::{self, Options, Told};
 use super::shared::Shared;
 use super::wire::{self, json_response};
@@ -74,10 +75,11 @@ async fn answer(
     let (notices, texts) = (std::mem::take(&mut asked.notices), std::mem::take(&mut asked.texts));
     let told = Told { purpose, prompt: shared.prompt(&model, purpose), notices };
     let begun = exchange.begun;
-    let answer = if texts.is_empty() {
+    let (answer, numbers) = if texts.is_empty() {
         let nothing = EmbedAnswer::default();
         exchange.record.embedded(&nothing);
-        nothing
+        let numbers = Numbers::of(&nothing, None, shared.embedder.forms());
+        (nothing, numbers)
     } else {
         let dimensions = shorter(shared, &model, asked.dimensions, begun, options.timeout).await?;
         let request = EmbedRequest {
@@ -90,12 +92,14 @@ async fn answer(
             prepared: options.prepared,
             deadline: begun + options.timeout,
         };
-        shared.embed(exchange, request).await?
+        let answer = shared.embed(exchange, request).await?;
+        let numbers = Numbers::of(&answer, dimensions, shared.embedder.forms());
+        (answer, numbers)
     };
     let kept = answer.clone();
     let encode = move || match form {
-        Form::Embed => encode::list(&asked.model, &answer, begun.elapsed()),
-        Form::Embeddings => encode::one(&answer),
+        Form::Embed => encode::list(&asked.model, &answer, begun.elapsed(), &numbers),
+        Form::Embeddings => encode::one(&answer, &numbers),
     };
     let json =
         shared.write(exchange, &kept, encode::capacity(&kept), begun + options.timeout, encode).await?;

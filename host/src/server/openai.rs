@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::exchange::Exchange;
 use super::notices::Notices;
+use super::numbers::Numbers;
 use super::options::{self, Options, Told};
 use super::shared::Shared;
 use super::tokens::{self, Decoded};
@@ -65,7 +66,8 @@ pub(super) async fn embeddings(
     let (model, format) = (asked.model, asked.format);
     let kept = answer.clone();
     let (n_bytes, deadline) = (capacity(&kept, format), exchange.begun + options.timeout);
-    let encode = move || encode(&model, &answer, format);
+    let numbers = Numbers::of(&answer, asked.dimensions, shared.embedder.forms());
+    let encode = move || encode(&model, &answer, format, &numbers);
     let json = shared.write(exchange, &kept, n_bytes, deadline, encode).await?;
     let mut response = wire::json_response(json);
     options::tell(response.headers_mut(), told, &kept);
@@ -77,7 +79,7 @@ fn no_model() -> ApiError {
 }
 
 /// Writes the answer, echoing `model` as the client wrote it.
-fn encode(model: &str, answer: &EmbedAnswer, format: Format) -> Vec<u8> {
+fn encode(model: &str, answer: &EmbedAnswer, format: Format, numbers: &Numbers) -> Vec<u8> {
     let mut out = Vec::with_capacity(capacity(answer, format));
     let mut scratch = Scratch::default();
     out.extend_from_slice(br#"{"object":"list","data":["#);
@@ -88,7 +90,7 @@ fn encode(model: &str, answer: &EmbedAnswer, format: Format) -> Vec<u8> {
         wire::write_json(&mut out, &index);
         out.extend_from_slice(br#","embedding":"#);
         match format {
-            Format::Float => wire::write_json(&mut out, embedding.values()),
+            Format::Float => numbers.write(&mut out, embedding),
             Format::Base64 => scratch.write_base64(&mut out, embedding.values()),
         }
         out.push(b'}');
@@ -110,22 +112,20 @@ fn capacity(answer: &EmbedAnswer, format: Format) -> usize {
     answer.embeddings.iter().map(|embedding| 64 + embedding.dimensions() * per_number).sum::<usize>() + 512
 }
 
-/// Buffers that one answer uses for all its vectors.
+/// A buffer that one answer uses for all its vectors.
 #[derive(Default)]
-struct Scratch {
-    bytes: Vec<u8>,
-    text: String,
-}
+struct Scratch(Vec<u8>);
 
 impl Scratch {
     /// Writes the numbers' little-endian bytes in the standard alphabet, quoted.
     fn write_base64(&mut self, out: &mut Vec<u8>, values: &[f32]) {
-        self.bytes.clear();
-        self.bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        self.text.clear();
-        STANDARD.encode_string(&self.bytes, &mut self.text);
+        self.0.clear();
+        self.0.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         out.push(b'"');
-        out.extend_from_slice(self.text.as_bytes());
+        let start = out.len();
+        out.resize(start + self.0.len().div_ceil(3) * 4, 0);
+        let length = STANDARD.encode_slice(&self.0, &mut out[start..]).unwrap_or(0);
+        out.truncate(start + length);
         out.push(b'"');
     }
 }
@@ -186,7 +186,9 @@ mod tests {
     #[test]
     fn floats_are_written_so_that_they_read_back_the_same() {
         let vector = [0.1, -1.0e-8, f32::MIN_POSITIVE, 16_777_216.0, 1.0 / 3.0];
-        let json: Value = serde_json::from_slice(&encode("m\"", &answer(&[&vector]), Format::Float)).unwrap();
+        let json: Value =
+            serde_json::from_slice(&encode("m\"", &answer(&[&vector]), Format::Float, &Numbers::unkept()))
+                .unwrap();
         let read: Vec<f32> = json["data"][0]["embedding"]
             .as_array()
             .unwrap()
@@ -200,7 +202,13 @@ mod tests {
     #[test]
     fn an_answer_has_every_field_of_the_api() {
         assert_eq!(
-            String::from_utf8(encode("m", &answer(&[&[1.0, 0.5], &[0.0, -2.0]]), Format::Float)).unwrap(),
+            String::from_utf8(encode(
+                "m",
+                &answer(&[&[1.0, 0.5], &[0.0, -2.0]]),
+                Format::Float,
+                &Numbers::unkept()
+            ))
+            .unwrap(),
             concat!(
                 r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1.0,0.5]},"#,
                 r#"{"object":"embedding","index":1,"embedding":[0.0,-2.0]}],"#,
@@ -211,7 +219,9 @@ mod tests {
 
     #[test]
     fn base64_is_little_endian_in_the_standard_alphabet() {
-        let json = String::from_utf8(encode("m", &answer(&[&[1.0, -1.0]]), Format::Base64)).unwrap();
+        let json =
+            String::from_utf8(encode("m", &answer(&[&[1.0, -1.0]]), Format::Base64, &Numbers::unkept()))
+                .unwrap();
         assert!(json.contains(r#""embedding":"AACAPwAAgL8=""#), "{json}");
     }
 }

@@ -12,6 +12,7 @@ pub(super) enum Route {
     AdminModels,
     AdminConfig,
     AdminKeys,
+    AdminCache,
     OpenaiEmbeddings,
     OpenaiModels,
     OpenaiModel,
@@ -48,6 +49,7 @@ impl Route {
             Self::AdminModels => "/admin/models",
             Self::AdminConfig => "/admin/config",
             Self::AdminKeys => "/admin/keys",
+            Self::AdminCache => "/admin/cache",
             Self::OpenaiEmbeddings => "/v1/embeddings",
             Self::OpenaiModels => "/v1/models",
             Self::OpenaiModel => "/v1/models/{id}",
@@ -82,6 +84,7 @@ impl Route {
             Self::OpenaiEmbeddings | Self::OllamaEmbed | Self::OllamaEmbeddings | Self::OllamaShow => {
                 Methods::POST
             }
+            Self::AdminCache => Methods::DELETE,
             // What is refused is refused in every way of asking.
             Self::OllamaManage | Self::OllamaGenerate => Methods::ALL,
         }
@@ -99,6 +102,7 @@ pub(super) struct Methods {
 impl Methods {
     pub(super) const READ: Self = Self { list: &[Method::GET, Method::HEAD], allow: "GET, HEAD, OPTIONS" };
     pub(super) const POST: Self = Self { list: &[Method::POST], allow: "POST, OPTIONS" };
+    pub(super) const DELETE: Self = Self { list: &[Method::DELETE], allow: "DELETE, OPTIONS" };
     pub(super) const ALL: Self = Self {
         list: &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE],
         allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
@@ -166,6 +170,7 @@ impl Routes {
             ("/admin/models", Route::AdminModels),
             ("/admin/config", Route::AdminConfig),
             ("/admin/keys", Route::AdminKeys),
+            ("/admin/cache", Route::AdminCache),
         ])
     }
 
@@ -189,7 +194,7 @@ impl Routes {
 }
 
 /// Decodes `%2F` and its like; `None` where what comes out is no text.
-fn percent_decoded(raw: &str) -> Option<String> {
+pub(super) fn percent_decoded(raw: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -248,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_methods_of_a_path_are_those_that_it_names() {
-        for methods in [Methods::READ, Methods::POST, Methods::ALL] {
+        for methods in [Methods::READ, Methods::POST, Methods::DELETE, Methods::ALL] {
             let names: Vec<_> = methods.list.iter().map(Method::as_str).chain(["OPTIONS"]).collect();
             assert_eq!(methods.allow, names.join(", "));
         }

@@ -106,10 +106,11 @@ impl Service {
             Route::Health => Ok(health::live()),
             Route::Ready => Ok(health::ready(&shared.embedder, shared.config.ready_timeout).await),
             Route::Openapi => Ok(openapi::document()),
-            Route::Metrics => Ok(health::metrics(&shared.metrics)),
+            Route::Metrics => Ok(health::metrics(&shared.metrics, &shared.embedder)),
             Route::AdminModels => Ok(admin::models(&shared.embedder)),
             Route::AdminConfig => Ok(admin::config(&shared.shown)),
             Route::AdminKeys => Ok(admin::keys(&shared.keys)),
+            Route::AdminCache => admin::forget(&shared.embedder, exchange.uri.query()).await,
             Route::OpenaiModels => Ok(openai::models(shared)),
             Route::OpenaiModel => {
                 openai::one_model(shared, exchange, id.as_deref().unwrap_or_default()).await

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::batcher::{self, Batcher};
-use crate::cache::{self, Cache};
+use crate::cache;
 use crate::embed::send::{Sender, Senders};
 use crate::embed::served::Engine;
 use crate::plugin::Plugins;
@@ -83,7 +83,7 @@ impl Bench {
         let senders = Senders { upstreams: names.iter().zip(fakes).map(sender).collect() };
         let slots = vec![batcher::Upstream { max_in_flight: 1 }; fakes.len()];
         let batcher = Batcher::new(batcher::Config::default(), &slots, senders);
-        let engine = Arc::new(Engine::new(batcher, Cache::new(&cache::Config::default())));
+        let engine = Arc::new(Engine::new(batcher, &cache::Config::default()));
         let builder = Builder {
             upstreams: names.iter().map(table).collect(),
             plugins: Arc::new(Plugins::none()),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::embed::EmbedAnswer;
+use crate::server::numbers::Numbers;
 use crate::server::wire;
 
 /// The answer of `/api/embed`, echoing `model` as the client wrote it. Counters
 /// of an answer without embeddings are left out, as Ollama does.
-pub(super) fn list(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8> {
+pub(super) fn list(model: &str, answer: &EmbedAnswer, took: Duration, numbers: &Numbers) -> Vec<u8> {
     let mut out = Vec::with_capacity(capacity(answer));
     out.extend_from_slice(br#"{"model":"#);
     wire::write_json(&mut out, model);
@@ -16,7 +17,7 @@ pub(super) fn list(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8>
         if index != 0 {
             out.push(b',');
         }
-        wire::write_json(&mut out, embedding.values());
+        numbers.write(&mut out, embedding);
     }
     out.push(b']');
     if !answer.embeddings.is_empty() {
@@ -31,10 +32,13 @@ pub(super) fn list(model: &str, answer: &EmbedAnswer, took: Duration) -> Vec<u8>
 }
 
 /// The answer of `/api/embeddings`, which has nothing but the vector of its one text.
-pub(super) fn one(answer: &EmbedAnswer) -> Vec<u8> {
+pub(super) fn one(answer: &EmbedAnswer, numbers: &Numbers) -> Vec<u8> {
     let mut out = Vec::with_capacity(capacity(answer));
     out.extend_from_slice(br#"{"embedding":"#);
-    wire::write_json(&mut out, answer.embeddings.first().map_or(&[][..], |embedding| embedding.values()));
+    match answer.embeddings.first() {
+        Some(embedding) => numbers.write(&mut out, embedding),
+        None => out.extend_from_slice(b"[]"),
+    }
     out.push(b'}');
     out
 }
@@ -63,15 +67,18 @@ mod tests {
     #[test]
     fn counters_are_there_unless_nothing_was_embedded() {
         check(
-            list("m", &answer(&[&[1.0, -0.5]]), Duration::from_micros(2)),
+            list("m", &answer(&[&[1.0, -0.5]]), Duration::from_micros(2), &Numbers::unkept()),
             r#"{"model":"m","embeddings":[[1.0,-0.5]],"total_duration":2000,"load_duration":0,"prompt_eval_count":3}"#,
         );
-        check(list("m", &answer(&[]), Duration::ZERO), r#"{"model":"m","embeddings":[]}"#);
+        check(
+            list("m", &answer(&[]), Duration::ZERO, &Numbers::unkept()),
+            r#"{"model":"m","embeddings":[]}"#,
+        );
     }
 
     #[test]
     fn the_older_answer_is_the_vector_and_nothing_else() {
-        check(one(&answer(&[&[1.0, -0.5]])), r#"{"embedding":[1.0,-0.5]}"#);
-        check(one(&answer(&[])), r#"{"embedding":[]}"#);
+        check(one(&answer(&[&[1.0, -0.5]]), &Numbers::unkept()), r#"{"embedding":[1.0,-0.5]}"#);
+        check(one(&answer(&[]), &Numbers::unkept()), r#"{"embedding":[]}"#);
     }
 }
