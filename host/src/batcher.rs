@@ -256,6 +256,18 @@ impl<B: Backend> Batcher<B> {
         self.shared.dispatch();
     }
 
+    /// Keeps `upstream` from taking anything until [`Batcher::readmit`].
+    pub fn eject(&self, upstream: usize, _error: B::Error) {
+        self.shared.lock().set_ejected(upstream, true);
+        self.shared.dispatch();
+    }
+
+    /// Lets `upstream` take again, beginning with what waits.
+    pub fn readmit(&self, upstream: usize) {
+        self.shared.lock().set_ejected(upstream, false);
+        self.shared.dispatch();
+    }
+
     /// Takes room for `n_texts`, at once or not at all.
     pub fn reserve(&self, n_texts: usize) -> Result<Places, Full> {
         let full = || Full { retry_after: self.retry_after() };

@@ -6,18 +6,21 @@
 //! at upstreams come and go beside both.
 
 mod agreement;
+mod canary;
 mod catalog;
 mod cuts;
 mod discovery;
 mod families;
 mod flights;
 mod fresh;
+mod health;
 pub(crate) mod names;
 mod parts;
 mod send;
 mod served;
 mod setup;
 mod spent;
+mod status;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,13 +38,19 @@ use crate::upstream::{TextFault, UpstreamError};
 
 pub use crate::batcher::Lane;
 
+pub use self::agreement::Standing;
+pub use self::canary::CANARY;
 use self::catalog::Catalog;
 use self::discovery::Discovery;
 use self::flights::Outcome;
 use self::fresh::{Fresh, Job};
+pub use self::health::Config as HealthConfig;
+pub use self::health::vitals::LastError;
+use self::health::watch::Watch;
 use self::served::{Engine, Served};
 pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
+pub use self::status::{ModelStatus, UpstreamState, UpstreamStatus};
 
 /// A `[[model]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -115,6 +124,9 @@ pub struct Config {
     pub discover_wait: Duration,
     /// Models that are found at upstreams, at most; further ones are not served.
     pub max_discovered: usize,
+    /// The `[health]` table.
+    #[serde(skip)]
+    pub health: HealthConfig,
 }
 
 impl Default for Config {
@@ -127,6 +139,7 @@ impl Default for Config {
             discover_every: Duration::from_secs(30),
             discover_wait: Duration::from_secs(5),
             max_discovered: 100,
+            health: HealthConfig::default(),
         }
     }
 }
@@ -256,6 +269,7 @@ pub struct Embedder {
     bulk_above: usize,
     catalog: Arc<Catalog>,
     discovery: Discovery,
+    watch: Watch,
     engine: Arc<Engine>,
     /// Upstreams that say whether anything can be asked: those of the
     /// configuration, else the embedded one.
@@ -288,6 +302,7 @@ impl Embedder {
     /// # Errors
     /// Names the first text, in the order of the request, that has no embedding.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
+        self.watch.guard();
         let served = self.served(&request.model).await?;
         self.admit(&served, &request)?;
         let started = Instant::now();
@@ -323,10 +338,12 @@ impl Embedder {
         self.catalog.all().values().map(|served| served.model.clone()).collect()
     }
 
-    /// Goes on looking for models at the upstreams that are asked for them, from
-    /// now until [`Embedder::shutdown`]. Returns at once.
+    /// Goes on looking for models at the upstreams that are asked for them, and
+    /// whether those that are served are still the same, from now until
+    /// [`Embedder::shutdown`]. Returns at once.
     pub fn discover(&self) {
         self.discovery.start();
+        self.watch.start();
     }
 
     /// The model of this name, however it is written; see [`Embedder::find_by`].
@@ -435,9 +452,15 @@ impl Embedder {
         Err(reasons.join("; "))
     }
 
+    /// How each upstream is at this moment, in the order of the configuration.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        status::all(&self.engine, &self.catalog)
+    }
+
     /// Takes no more requests, lets those under way end, stops the rest at `deadline`.
     pub async fn shutdown(&self, deadline: Instant) {
         self.discovery.shutdown().await;
+        self.watch.shutdown().await;
         self.engine.shutdown(deadline).await;
     }
 
@@ -471,7 +494,7 @@ impl Embedder {
         let way = Way { purpose: request.purpose, prepared: request.prepared, truncate: request.truncate };
         let lane = self.lane(&request);
         let n_texts = request.texts.len();
-        let space = served.space(&self.engine, way).await.map_err(upstream_error)?;
+        let space = served.cached_space(&self.engine, way).await.map_err(upstream_error)?;
 
         // Equal texts are one text from here on; `places` says where each goes back to.
         let mut distinct: HashMap<CacheKey, usize> = HashMap::with_capacity(n_texts);

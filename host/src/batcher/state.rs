@@ -145,6 +145,7 @@ pub(super) struct Next<B: Backend> {
 struct Upstream {
     slots: usize,
     free: usize,
+    is_ejected: bool,
 }
 
 struct Queue<B: Backend> {
@@ -178,7 +179,10 @@ impl<B: Backend> State<B> {
             max_texts: config.max_texts,
             max_tokens: config.max_tokens,
             max_overtaken: config.max_overtaken,
-            upstreams: slots.into_iter().map(|slots| Upstream { slots, free: slots }).collect(),
+            upstreams: slots
+                .into_iter()
+                .map(|slots| Upstream { slots, free: slots, is_ejected: false })
+                .collect(),
             queues: Vec::new(),
             drain: Drain::new(),
         }
@@ -216,6 +220,10 @@ impl<B: Backend> State<B> {
         }
     }
 
+    pub(super) fn set_ejected(&mut self, upstream: usize, is_ejected: bool) {
+        self.upstreams[upstream].is_ejected = is_ejected;
+    }
+
     pub(super) fn push(&mut self, queue: usize, lane: Lane, entries: Vec<Entry<B>>) {
         self.queues[queue].lane(lane).extend(entries);
     }
@@ -240,8 +248,9 @@ impl<B: Backend> State<B> {
 
     /// Takes a slot and what it should do, the least busy upstream first.
     pub(super) fn next(&mut self) -> Option<Next<B>> {
-        let mut idle: Vec<usize> =
-            (0..self.upstreams.len()).filter(|upstream| 0 < self.upstreams[*upstream].free).collect();
+        let mut idle: Vec<usize> = (0..self.upstreams.len())
+            .filter(|upstream| 0 < self.upstreams[*upstream].free && !self.upstreams[*upstream].is_ejected)
+            .collect();
         idle.sort_by_key(|upstream| self.upstreams[*upstream].slots - self.upstreams[*upstream].free);
         for upstream in idle {
             if let Some((queue, unit)) = self.take(upstream) {
@@ -259,7 +268,7 @@ impl<B: Backend> State<B> {
         let mine: Vec<usize> =
             (0..self.queues.len()).filter(|queue| self.queues[*queue].members.contains(&upstream)).collect();
         for queue in &mine {
-            if let Some(unit) = self.queues[*queue].take_retry(upstream) {
+            if let Some(unit) = self.queues[*queue].take_retry(upstream, &self.upstreams) {
                 return Some((*queue, unit));
             }
         }
@@ -349,7 +358,8 @@ impl<B: Backend> State<B> {
         if !unit.tried.contains(&upstream) {
             unit.tried.push(upstream);
         }
-        let untried = self.queues[queue].members.iter().any(|member| !unit.tried.contains(member));
+        let may_take = |member: &usize| !unit.tried.contains(member) && !self.upstreams[*member].is_ejected;
+        let untried = self.queues[queue].members.iter().any(may_take);
         // A half of a failed batch has failed once already, unless it is down to one text.
         let max_faults = if unit.rescue.is_some() && 1 < unit.len() { 1 } else { 2 };
         let again = match verdict {
@@ -420,14 +430,15 @@ impl<B: Backend> Queue<B> {
     }
 
     /// A failed batch for `upstream`: one that it has not failed, or that all have.
-    fn take_retry(&mut self, upstream: usize) -> Option<Unit<B>> {
+    fn take_retry(&mut self, upstream: usize, upstreams: &[Upstream]) -> Option<Unit<B>> {
         for unit in &mut self.retries {
             unit.entries.retain(|entry| !entry.reply.is_closed());
         }
         self.retries.retain(|unit| !unit.entries.is_empty());
         let members = &self.members;
         let at = self.retries.iter().position(|unit| {
-            !unit.tried.contains(&upstream) || members.iter().all(|member| unit.tried.contains(member))
+            !unit.tried.contains(&upstream)
+                || members.iter().all(|member| unit.tried.contains(member) || upstreams[*member].is_ejected)
         })?;
         self.retries.remove(at)
     }

@@ -10,6 +10,7 @@ pub(super) enum Route {
     Ready,
     Metrics,
     AdminModels,
+    AdminUpstreams,
     AdminConfig,
     AdminKeys,
     OpenaiEmbeddings,
@@ -46,6 +47,7 @@ impl Route {
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
             Self::AdminModels => "/admin/models",
+            Self::AdminUpstreams => "/admin/upstreams",
             Self::AdminConfig => "/admin/config",
             Self::AdminKeys => "/admin/keys",
             Self::OpenaiEmbeddings => "/v1/embeddings",
@@ -72,6 +74,7 @@ impl Route {
             | Self::Metrics
             | Self::Openapi
             | Self::AdminModels
+            | Self::AdminUpstreams
             | Self::AdminConfig
             | Self::AdminKeys
             | Self::OpenaiModels
@@ -164,6 +167,7 @@ impl Routes {
             ("/readyz", Route::Ready),
             ("/metrics", Route::Metrics),
             ("/admin/models", Route::AdminModels),
+            ("/admin/upstreams", Route::AdminUpstreams),
             ("/admin/config", Route::AdminConfig),
             ("/admin/keys", Route::AdminKeys),
         ])

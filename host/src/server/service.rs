@@ -252,6 +252,7 @@ impl Service {
             Route::Openapi => Ok(openapi::document()),
             Route::Metrics => Ok(health::metrics(&shared.metrics)),
             Route::AdminModels => Ok(admin::models(&shared.embedder)),
+            Route::AdminUpstreams => Ok(admin::upstreams(&shared.embedder)),
             Route::AdminConfig => Ok(admin::config(&shared.shown)),
             Route::AdminKeys => Ok(admin::keys(&shared.keys)),
             Route::OpenaiModels => Ok(openai::models(shared)),

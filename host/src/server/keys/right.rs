@@ -58,7 +58,11 @@ pub(super) fn of_route(route: Route) -> Option<Need> {
         | Route::OllamaVersion
         | Route::OllamaManage
         | Route::OllamaGenerate => &[Right::Embed, Right::Search, Right::Index],
-        Route::Metrics | Route::AdminModels | Route::AdminConfig | Route::AdminKeys => &[Right::Admin],
+        Route::Metrics
+        | Route::AdminModels
+        | Route::AdminUpstreams
+        | Route::AdminConfig
+        | Route::AdminKeys => &[Right::Admin],
     };
     Some(Need { what: route.label(), any })
 }
@@ -145,7 +149,9 @@ mod tests {
 
     #[test]
     fn the_admin_listener_takes_admin_alone() {
-        for route in [Route::Metrics, Route::AdminModels, Route::AdminConfig, Route::AdminKeys] {
+        for route in
+            [Route::Metrics, Route::AdminModels, Route::AdminUpstreams, Route::AdminConfig, Route::AdminKeys]
+        {
             check_route(route, [false, false, false, true]);
         }
     }
