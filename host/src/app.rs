@@ -54,7 +54,7 @@ impl App {
         let plugins = Arc::new(load_plugins(&config, folders).await?);
         check_plugins(&config, &plugins)?;
         let embedder = Embedder::spawn(
-            config.embed.clone(),
+            crate::embed::Config { health: config.health.clone(), ..config.embed.clone() },
             config.models.clone(),
             config.upstreams.clone(),
             config.cache.clone(),

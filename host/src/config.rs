@@ -31,6 +31,7 @@ pub struct Config {
     pub embed: crate::embed::Config,
     pub cache: crate::cache::Config,
     pub batcher: crate::batcher::Config,
+    pub health: crate::embed::HealthConfig,
     pub plugins: crate::plugin::Config,
     pub store: crate::store::Config,
     pub index: crate::index::Config,
@@ -285,6 +286,17 @@ mod tests {
         assert_eq!(problems[0].line, Some(2));
         let problems = read(b"a = \xff").unwrap_err();
         assert_eq!(problems[0].message, "the file is not UTF-8 from byte 4 on");
+    }
+
+    #[test]
+    fn the_longest_pause_between_probes_is_no_shorter_than_the_first() {
+        check("[health]\nprobe_pause = \"1m\"", &[]);
+        check(
+            "[health]\nmax_probe_pause = \"1ms\"",
+            &[
+                "2: `max_probe_pause` in [health] is 1ms, less than the 1s of `probe_pause`: raise it, or lower `probe_pause`",
+            ],
+        );
     }
 
     #[test]

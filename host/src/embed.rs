@@ -7,6 +7,7 @@
 
 mod agreement;
 mod assemble;
+mod canary;
 mod catalog;
 mod config;
 mod cuts;
@@ -15,6 +16,7 @@ mod error;
 mod families;
 mod flights;
 mod fresh;
+mod health;
 mod known;
 mod models;
 pub(crate) mod names;
@@ -26,6 +28,7 @@ mod served;
 mod setup;
 mod spaces;
 mod spent;
+mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,15 +43,21 @@ use crate::upstream::UpstreamError;
 
 pub use crate::batcher::Lane;
 
+pub use self::agreement::Standing;
+pub use self::canary::CANARY;
 pub use self::config::{Config, ModelConfig, Prompts, TokenArrays};
 pub use self::error::{EmbedError, SetupError};
+pub use self::health::Config as HealthConfig;
+pub use self::health::vitals::LastError;
 pub use self::models::{Model, Resolved};
 pub use self::request::{EmbedAnswer, EmbedRequest};
 pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
+pub use self::status::{ModelStatus, UpstreamState, UpstreamStatus};
 
 use self::catalog::Catalog;
 use self::discovery::Discovery;
+use self::health::watch::Watch;
 use self::readiness::Readiness;
 use self::request::Way;
 use self::served::{Engine, Served};
@@ -59,6 +68,7 @@ pub struct Embedder {
     bulk_above: usize,
     catalog: Arc<Catalog>,
     discovery: Discovery,
+    watch: Watch,
     engine: Arc<Engine>,
     /// Upstreams that say whether anything can be asked: those of the
     /// configuration, else the embedded one.
@@ -92,6 +102,7 @@ impl Embedder {
     /// # Errors
     /// Names the first text, in the order of the request, that has no embedding.
     pub async fn embed(&self, request: EmbedRequest) -> Result<EmbedAnswer, EmbedError> {
+        self.watch.guard();
         let (started, deadline) = (Instant::now(), request.deadline);
         let late = || EmbedError::Deadline(deadline.saturating_duration_since(started));
         let served = tokio::time::timeout_at(deadline, self.served(&request.model)).await;
@@ -144,10 +155,12 @@ impl Embedder {
         &self.config
     }
 
-    /// Goes on looking for models at the upstreams that are asked for them, from
-    /// now until [`Embedder::shutdown`]. Returns at once.
+    /// Goes on looking for models at the upstreams that are asked for them, and
+    /// whether those that are served are still the same, from now until
+    /// [`Embedder::shutdown`]. Returns at once.
     pub fn discover(&self) {
         self.discovery.start();
+        self.watch.start();
     }
 
     /// What the model's first answer had; asks nobody.
@@ -235,9 +248,15 @@ impl Embedder {
         Err(reasons)
     }
 
+    /// How each upstream is at this moment, in the order of the configuration.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        status::all(&self.engine, &self.catalog)
+    }
+
     /// Takes no more requests, lets those under way end, stops the rest at `deadline`.
     pub async fn shutdown(&self, deadline: Instant) {
         self.discovery.shutdown().await;
+        self.watch.shutdown().await;
         self.engine.shutdown(deadline).await;
     }
 }

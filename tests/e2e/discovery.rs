@@ -164,8 +164,10 @@ async fn what_the_configuration_says_of_a_model_holds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_models_name_is_not_searched() {
     let (desk, sim) = (desk(), OllamaSim::start(&[(MODEL, 8), ("other-embed:latest", 8)]).await);
-    let tables =
-        format!("{}[[model]]\nname = \"{MODEL}\"\nupstreams = [\"up\"]\n", upstream("up", &sim.url()));
+    let tables = format!(
+        "{}[[model]]\nname = \"{MODEL}\"\nupstreams = [\"up\"]\n[health]\nwarm_up = false\n",
+        upstream("up", &sim.url())
+    );
     let gateway = desk.serve(&tables);
     look_again(&gateway);
     assert_eq!(listed(&gateway), [MODEL, "static-embed-en-256"]);

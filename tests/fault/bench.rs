@@ -26,6 +26,17 @@ pub(crate) fn embedder_with(
     keys: &str,
     batcher: embergate::batcher::Config,
 ) -> Result<Arc<Embedder>, SetupError> {
+    embedder_of(Default::default(), kind, urls, keys, batcher)
+}
+
+/// The same with other bounds.
+pub(crate) fn embedder_of(
+    config: embergate::embed::Config,
+    kind: &str,
+    urls: &[String],
+    keys: &str,
+    batcher: embergate::batcher::Config,
+) -> Result<Arc<Embedder>, SetupError> {
     let upstreams = urls.iter().enumerate().map(|(number, url)| {
         let table =
             format!("name = \"up-{number}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntimeout = \"{TIMEOUT}\"");
@@ -34,7 +45,7 @@ pub(crate) fn embedder_with(
     let names: Vec<String> = (0..urls.len()).map(|number| format!("up-{number}")).collect();
     let model = format!("name = \"{MODEL}\"\nupstreams = {names:?}\n{keys}");
     Embedder::spawn(
-        Default::default(),
+        config,
         vec![toml::from_str(&model).unwrap()],
         upstreams.collect(),
         Default::default(),

@@ -4,6 +4,7 @@
 mod abuse;
 mod bench;
 mod cut;
+mod health;
 mod index;
 mod index_parts;
 mod mixture;

@@ -45,7 +45,7 @@ impl Faults {
     }
 
     fn limits(&mut self, config: &Config) {
-        let Config { server, embed, batcher, plugins, store, index, .. } = config;
+        let Config { server, embed, batcher, health, plugins, store, index, .. } = config;
         let bounds = [
             ("server.max_body", server.max_body.as_u64()),
             ("server.max_bodies", server.max_bodies.as_u64()),
@@ -71,6 +71,10 @@ impl Faults {
             ("batcher.max_tokens", batcher.max_tokens.into()),
             ("batcher.max_queued", batcher.max_queued as u64),
             ("batcher.bulk_slice", batcher.bulk_slice.as_nanos() as u64),
+            ("health.every", health.every.as_nanos() as u64),
+            ("health.max_failures", health.max_failures.into()),
+            ("health.probe_pause", health.probe_pause.as_nanos() as u64),
+            ("health.max_probe_pause", health.max_probe_pause.as_nanos() as u64),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
             ("index.max_documents", index.max_documents as u64),
@@ -89,6 +93,13 @@ impl Faults {
                 let path = format!("{path}.reload_every");
                 self.bound(&path, &path, tls.reload_every.as_nanos() as u64);
             }
+        }
+        if health.max_probe_pause < health.probe_pause {
+            let message = format!(
+                "`max_probe_pause` in [health] is {:?}, less than the {:?} of `probe_pause`",
+                health.max_probe_pause, health.probe_pause
+            );
+            self.add("health.max_probe_pause", message, "raise it, or lower `probe_pause`");
         }
         if MAX_JSON_DEPTH < server.max_json_depth {
             let message = format!("`max_json_depth = {}` in [server] is too much", server.max_json_depth);

@@ -406,6 +406,7 @@ mod tests {
             "embed",
             "cache",
             "batcher",
+            "health",
             "plugins",
             "plugins.limits",
             "store",

@@ -1,20 +1,26 @@
 //! Which upstreams of a model have the same model.
 //!
 //! Vectors of two models under one name must not meet in one cache or one
-//! collection: an upstream takes texts only once it was seen to agree.
+//! collection: an upstream takes texts only once what it says of the model, and
+//! its vector of the canary, were seen to be those of the others. Nobody waits for
+//! the canary of an only upstream.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex as Lock, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::canary::{self, Canary};
+use crate::model::Embedding;
 use crate::upstream::{Backend, Identity, UpstreamError};
 
 /// How long an upstream that did not agree is left alone.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How long the others are waited for, once an upstream has answered.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(2);
 
 /// One upstream of a model.
 pub(super) struct Member {
@@ -24,14 +30,35 @@ pub(super) struct Member {
     pub(super) backend: Arc<dyn Backend>,
 }
 
+/// What was agreed on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agreed {
+    pub(super) identity: Option<String>,
+    pub(super) canary: Option<Embedding>,
+}
+
+/// Whether an upstream takes texts of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has asked it yet.
+    Unasked,
+    TakesPart,
+    StandsBy {
+        reason: String,
+    },
+}
+
 /// The upstreams of one model, and what they agreed on.
 pub(super) struct Agreement {
-    /// The model's name at the upstreams.
-    model: Arc<str>,
+    canary: Canary,
     members: Vec<Member>,
-    /// What was agreed on when the upstreams were others.
-    before: Option<String>,
+    /// What was agreed on when the upstreams were others, or had others.
+    before: Agreed,
     identity: OnceLock<String>,
+    /// The vector that everybody's canary must have.
+    vector: OnceLock<Embedding>,
+    /// Of each member, what it said last of the model, and what follows.
+    standings: Lock<Vec<(Option<String>, Standing)>>,
     /// Held while upstreams are asked, so that they are asked once.
     standby: Mutex<Standby>,
 }
@@ -42,12 +69,29 @@ struct Standby {
     asked: Option<Instant>,
 }
 
+/// What one member answered.
+struct Said {
+    identity: Identity,
+    /// Nothing where nobody else is there to compare it with.
+    canary: Option<Embedding>,
+}
+
+type Answered = Result<Said, UpstreamError>;
+
 impl Agreement {
     /// `before` decides where votes are equal: what was agreed on when the
     /// upstreams were others.
-    pub(super) fn new(model: Arc<str>, members: Vec<Member>, before: Option<String>) -> Self {
+    pub(super) fn new(canary: Canary, members: Vec<Member>, before: Agreed) -> Self {
         let standby = Standby { members: (0..members.len()).collect(), asked: None };
-        Self { model, members, before, identity: OnceLock::new(), standby: Mutex::new(standby) }
+        Self {
+            standings: Lock::new(vec![(None, Standing::Unasked); members.len()]),
+            canary,
+            members,
+            before,
+            identity: OnceLock::new(),
+            vector: OnceLock::new(),
+            standby: Mutex::new(standby),
+        }
     }
 
     /// What was agreed on, if anybody was asked yet.
@@ -56,8 +100,42 @@ impl Agreement {
     }
 
     /// What was agreed on last, now or before.
-    pub(super) fn last(&self) -> Option<&str> {
-        self.known().or(self.before.as_deref())
+    pub(super) fn last(&self) -> Agreed {
+        Agreed {
+            identity: self.known().map(str::to_owned).or_else(|| self.before.identity.clone()),
+            canary: self.vector.get().or(self.before.canary.as_ref()).cloned(),
+        }
+    }
+
+    /// Whether there is nobody to disagree with.
+    pub(super) fn is_of_one(&self) -> bool {
+        self.members.len() == 1
+    }
+
+    /// How the canary of the model is asked for.
+    pub(super) fn canary(&self) -> &Canary {
+        &self.canary
+    }
+
+    /// Indexes of those that take texts, among all upstreams.
+    pub(super) fn taking_part(&self) -> Vec<usize> {
+        self.standings()
+            .iter()
+            .zip(&self.members)
+            .filter(|((_, standing), _)| *standing == Standing::TakesPart)
+            .map(|(_, member)| member.index)
+            .collect()
+    }
+
+    /// What the upstream at `index` said last of the model, and whether it takes
+    /// texts; nothing where it is no upstream of the model.
+    pub(super) fn standing(&self, index: usize) -> Option<(Option<String>, Standing)> {
+        let member = self.members.iter().position(|member| member.index == index)?;
+        self.standings().get(member).cloned()
+    }
+
+    fn standings(&self) -> MutexGuard<'_, Vec<(Option<String>, Standing)>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what the model is, asking when nobody has; `admit` is called with
@@ -74,12 +152,25 @@ impl Agreement {
             return Ok(identity);
         }
         let answers = self.ask(&standby.members).await;
-        let Some(identity) = elect(&answers, self.before.as_deref()) else {
-            return Err(first_error(answers, &self.model));
+        let Some(identity) = elect(&answers, self.before.identity.as_deref()) else {
+            return Err(first_error(answers, &self.canary.model));
         };
-        standby.members = self.sort(answers, &identity, admit);
+        let of_the_model = answers.iter().filter_map(|(_, said)| said.as_ref().ok());
+        let heard: Vec<&Embedding> = of_the_model
+            .filter(|said| agrees(&said.identity, &identity))
+            .filter_map(|said| said.canary.as_ref())
+            .collect();
+        if let Some(vector) = canary::elect(&heard, self.before.canary.as_ref()) {
+            self.learn(vector.clone());
+        }
+        standby.members = self.sort(&standby.members, answers, &identity, admit);
         standby.asked = Some(Instant::now());
         Ok(self.identity.get_or_init(|| identity))
+    }
+
+    /// Takes `vector` for the model's canary, unless there is one. Returns whether it is the same.
+    pub(super) fn learn(&self, vector: Embedding) -> bool {
+        canary::are_same(self.vector.get_or_init(|| vector.clone()), &vector)
     }
 
     /// Asks those that stand by again, if it is time and nobody else is at it.
@@ -90,7 +181,36 @@ impl Agreement {
         }
         standby.asked = Some(Instant::now());
         let answers = self.ask(&standby.members).await;
-        standby.members = self.sort(answers, identity, admit);
+        standby.members = self.sort(&standby.members, answers, identity, admit);
+    }
+
+    /// Asks those that take part, or only the one at `index`, whether their model is
+    /// still what was agreed on. One that cannot be asked is no reason to doubt.
+    pub(super) async fn has_changed(&self, index: Option<usize>) -> bool {
+        let Some(agreed) = self.known() else { return false };
+        let asked = self.taking_part();
+        let asked = asked.into_iter().filter(|one| index.is_none_or(|index| *one == index));
+        let mut answers: FuturesUnordered<_> = asked
+            .filter_map(|index| self.members.iter().find(|member| member.index == index))
+            .map(|member| async { (&member.name, member.backend.identity(&self.canary.model).await) })
+            .collect();
+        while let Some((upstream, answer)) = answers.next().await {
+            let now = match answer {
+                Ok(identity) if agrees(&identity, agreed) => continue,
+                Ok(identity) => identity.text,
+                Err(UpstreamError::NoModel { .. }) => "nothing".to_owned(),
+                Err(_) => continue,
+            };
+            tracing::warn!(
+                upstream,
+                model = &*self.canary.model,
+                now,
+                agreed,
+                "the upstream's model has changed"
+            );
+            return true;
+        }
+        false
     }
 
     /// Whether [`Agreement::ask_again`] would ask anybody.
@@ -103,49 +223,96 @@ impl Agreement {
         self.standby.try_lock().is_err()
     }
 
-    async fn ask(&self, members: &[usize]) -> Vec<(usize, Result<Identity, UpstreamError>)> {
-        join_all(
-            members
-                .iter()
-                .map(|member| async { (*member, self.members[*member].backend.identity(&self.model).await) }),
-        )
-        .await
+    /// What `members` say, in their order. Who does not answer soon after another
+    /// one is left out.
+    async fn ask(&self, members: &[usize]) -> Vec<(usize, Answered)> {
+        let mut asked: FuturesUnordered<_> =
+            members.iter().map(|member| async { (*member, self.ask_one(*member).await) }).collect();
+        let mut answers = Vec::with_capacity(members.len());
+        let mut until = None;
+        loop {
+            let next = match until {
+                Some(until) => tokio::time::timeout_at(until, asked.next()).await,
+                None => Ok(asked.next().await),
+            };
+            let Ok(Some(answer)) = next else { break };
+            if answer.1.is_ok() {
+                until.get_or_insert_with(|| Instant::now() + WAIT_FOR_OTHERS);
+            }
+            answers.push(answer);
+        }
+        answers.sort_by_key(|(member, _)| *member);
+        answers
     }
 
-    /// Admits who agrees with `identity`, and returns the others.
+    async fn ask_one(&self, member: usize) -> Answered {
+        let Member { name, backend, .. } = &self.members[member];
+        let identity = backend.identity(&self.canary.model).await?;
+        let canary = match self.members.len() {
+            1 => None,
+            _ => Some(self.canary.ask(name, &**backend).await?),
+        };
+        Ok(Said { identity, canary })
+    }
+
+    /// Admits those of `asked` that agree with `identity` and the canary, and returns the others.
     fn sort(
         &self,
-        answers: Vec<(usize, Result<Identity, UpstreamError>)>,
+        asked: &[usize],
+        answers: Vec<(usize, Answered)>,
         identity: &str,
         admit: impl Fn(usize),
     ) -> Vec<usize> {
+        let mut answers: BTreeMap<usize, Answered> = answers.into_iter().collect();
         let mut standby = Vec::new();
-        for (index, answer) in answers {
-            let member = &self.members[index];
-            let (upstream, model) = (member.name.as_str(), &*self.model);
-            match answer {
-                Ok(theirs) if !theirs.is_read || theirs.text == identity => {
-                    admit(member.index);
-                    continue;
+        for index in asked {
+            let answer = answers.remove(index);
+            let theirs = match &answer {
+                Some(Ok(said)) => Some(said.identity.text.clone()),
+                _ => None,
+            };
+            let reason = self.objection(answer, identity);
+            let standing = match reason {
+                None => {
+                    admit(self.members[*index].index);
+                    Standing::TakesPart
                 }
-                Ok(theirs) => tracing::warn!(
-                    upstream,
-                    model,
-                    theirs = theirs.text,
-                    agreed = identity,
-                    "upstream stands by: it has another model of this name"
-                ),
-                Err(error) => tracing::warn!(
-                    upstream,
-                    model,
-                    error = &error as &dyn std::error::Error,
-                    "upstream stands by: it cannot say which model it has"
-                ),
+                Some(reason) => {
+                    let (upstream, model) = (self.members[*index].name.as_str(), &*self.canary.model);
+                    tracing::warn!(upstream, model, reason, "upstream stands by");
+                    standby.push(*index);
+                    Standing::StandsBy { reason }
+                }
+            };
+            if let Some(known) = self.standings().get_mut(*index) {
+                let before = known.0.take();
+                *known = (theirs.or(before), standing);
             }
-            standby.push(index);
         }
         standby
     }
+
+    /// Why a member that answered so takes no texts.
+    fn objection(&self, answer: Option<Answered>, identity: &str) -> Option<String> {
+        let said = match answer {
+            None => return Some("it did not answer in time".to_owned()),
+            Some(Err(error)) => return Some(super::health::vitals::told(&error)),
+            Some(Ok(said)) => said,
+        };
+        if !agrees(&said.identity, identity) {
+            return Some(format!(
+                "it has another model of this name: `{}` where `{identity}` was agreed on",
+                said.identity.text
+            ));
+        }
+        let is_same = said.canary.is_none_or(|canary| self.learn(canary));
+        (!is_same).then(|| "its vector of the canary is another one".to_owned())
+    }
+}
+
+/// Whether a member that says so may have the model of `identity`.
+fn agrees(theirs: &Identity, identity: &str) -> bool {
+    !theirs.is_read || theirs.text == identity
 }
 
 fn is_due(standby: &Standby) -> bool {
@@ -154,8 +321,8 @@ fn is_due(standby: &Standby) -> bool {
 
 /// What most say that they read. In doubt it is what was agreed `before`, else what
 /// the first of them says; so too where nobody can read it.
-fn elect(answers: &[(usize, Result<Identity, UpstreamError>)], before: Option<&str>) -> Option<String> {
-    let said = || answers.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+fn elect(answers: &[(usize, Answered)], before: Option<&str>) -> Option<String> {
+    let said = || answers.iter().filter_map(|(_, answer)| Some(&answer.as_ref().ok()?.identity));
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for identity in said().filter(|identity| identity.is_read) {
         *votes.entry(&identity.text).or_default() += 1;
@@ -172,7 +339,7 @@ fn elect(answers: &[(usize, Result<Identity, UpstreamError>)], before: Option<&s
         .map(|identity| identity.text.clone())
 }
 
-fn first_error(answers: Vec<(usize, Result<Identity, UpstreamError>)>, model: &str) -> UpstreamError {
+fn first_error(answers: Vec<(usize, Answered)>, model: &str) -> UpstreamError {
     let error = answers.into_iter().find_map(|(_, answer)| answer.err());
     error.unwrap_or_else(|| UpstreamError::NoModel { upstream: "none".to_owned(), model: model.to_owned() })
 }
@@ -181,25 +348,25 @@ fn first_error(answers: Vec<(usize, Result<Identity, UpstreamError>)>, model: &s
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Identity, UpstreamError> {
-        Ok(Identity { text: text.into(), is_read: true })
+    fn read(text: &str) -> Answered {
+        Ok(Said { identity: Identity { text: text.into(), is_read: true }, canary: None })
     }
 
-    fn said(text: &str) -> Result<Identity, UpstreamError> {
-        Ok(Identity { text: text.into(), is_read: false })
+    fn said(text: &str) -> Answered {
+        Ok(Said { identity: Identity { text: text.into(), is_read: false }, canary: None })
     }
 
-    fn gone() -> Result<Identity, UpstreamError> {
+    fn gone() -> Answered {
         Err(UpstreamError::Busy { upstream: "u".into() })
     }
 
     #[track_caller]
-    fn check(answers: Vec<Result<Identity, UpstreamError>>, want: Option<&str>) {
+    fn check(answers: Vec<Answered>, want: Option<&str>) {
         check_after(None, answers, want);
     }
 
     #[track_caller]
-    fn check_after(before: Option<&str>, answers: Vec<Result<Identity, UpstreamError>>, want: Option<&str>) {
+    fn check_after(before: Option<&str>, answers: Vec<Answered>, want: Option<&str>) {
         let answers: Vec<_> = answers.into_iter().enumerate().collect();
         assert_eq!(elect(&answers, before).as_deref(), want);
     }

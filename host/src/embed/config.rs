@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::HealthConfig;
 use crate::model::Purpose;
 
 /// A `[[model]]` table.
@@ -78,6 +79,9 @@ pub struct Config {
     pub discover_wait: Duration,
     /// Models that are found at upstreams, at most; further ones are not served.
     pub max_discovered: usize,
+    /// The `[health]` table.
+    #[serde(skip)]
+    pub health: HealthConfig,
 }
 
 impl Default for Config {
@@ -90,6 +94,7 @@ impl Default for Config {
             discover_every: Duration::from_secs(30),
             discover_wait: Duration::from_secs(5),
             max_discovered: 100,
+            health: HealthConfig::default(),
         }
     }
 }

@@ -41,8 +41,6 @@ struct Shared {
     targets: Vec<Target>,
     builder: Builder,
     catalog: Arc<Catalog>,
-    /// The models that are always served.
-    configured: Models,
     every: Duration,
     wait: Duration,
     state: Mutex<State>,
@@ -66,6 +64,8 @@ struct Look {
 
 struct State {
     findings: Findings,
+    /// The models that are always served.
+    configured: Models,
     found: BTreeMap<ModelName, Found>,
     n_left_out: usize,
     /// Which upstreams have said what they have, once or more often.
@@ -106,14 +106,20 @@ impl Discovery {
         let taken: Vec<String> = configured.values().flat_map(words).collect();
         let findings = Findings::new(targets.len(), taken.iter().map(String::as_str), config.max_discovered);
         let (seen, unseen) = (vec![false; targets.len()], vec![None; targets.len()]);
-        let state = State { findings, found: BTreeMap::new(), n_left_out: 0, seen, unseen };
+        let state = State {
+            findings,
+            configured: Models::clone(&configured),
+            found: BTreeMap::new(),
+            n_left_out: 0,
+            seen,
+            unseen,
+        };
         let shared = Shared {
             state: Mutex::new(state),
             looks: watch::Sender::new(vec![Look::default(); targets.len()]),
             targets,
             builder,
             catalog,
-            configured: Models::clone(&configured),
             every: config.discover_every,
             wait: config.discover_wait,
         };
@@ -173,6 +179,10 @@ impl Discovery {
         }
     }
 
+    pub(super) fn renewer(&self) -> Renewer {
+        Renewer(Arc::clone(&self.shared))
+    }
+
     /// Why an upstream has never said what it has: a model that nobody knows may be there.
     pub(super) fn unseen(&self) -> Option<Arc<UpstreamError>> {
         self.shared.lock().unseen.iter().flatten().next().cloned()
@@ -190,6 +200,30 @@ impl Discovery {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Puts a model in the place of one whose upstreams have changed.
+#[derive(Clone)]
+pub(super) struct Renewer(Arc<Shared>);
+
+impl Renewer {
+    /// A new `served`, of which nobody was asked yet; nothing where it cannot be built any more.
+    pub(super) fn rebuilt(&self, served: &Served) -> Option<Arc<Served>> {
+        self.0.builder.model(&served.table, Some(served), false).ok().map(Arc::new)
+    }
+
+    /// Serves `new` from now on, unless `old` is not served any more.
+    pub(super) fn replace(&self, old: &Arc<Served>, new: Arc<Served>) {
+        let mut state = self.0.lock();
+        let name = &old.model.name;
+        let State { configured, found, .. } = &mut *state;
+        let place = configured.get_mut(name).or_else(|| found.get_mut(name).map(|found| &mut found.served));
+        match place {
+            Some(served) if Arc::ptr_eq(served, old) => *served = new,
+            _ => return,
+        }
+        self.0.publish(&state);
     }
 }
 
@@ -282,7 +316,11 @@ impl Shared {
                 state.found.insert(name, found);
             }
         }
-        let mut models = self.configured.clone();
+        self.publish(state);
+    }
+
+    fn publish(&self, state: &State) {
+        let mut models = state.configured.clone();
         models.extend(state.found.iter().map(|(name, found)| (name.clone(), found.served.clone())));
         self.catalog.replace(models);
     }
@@ -293,8 +331,9 @@ impl Shared {
         let upstreams = places.iter().map(|(place, _)| self.targets[*place].name.clone()).collect();
         let mut table = plain_table(name.as_str(), upstreams);
         table.max_tokens = findings::max_tokens(name, &places);
-        let agreed = old.and_then(|old| old.served.agreement.last()).map(str::to_owned);
-        match self.builder.model(&table, agreed) {
+        // Where upstreams only came to those that were there, nothing was embedded by another model.
+        let keep = old.is_some_and(|old| old.places.iter().all(|place| places.contains(place)));
+        match self.builder.model(&table, old.map(|old| &*old.served), keep) {
             Ok(served) => Some(Found { places, served: Arc::new(served) }),
             Err(error) => {
                 tracing::warn!(model = %name, error = &error as &dyn std::error::Error, "a model that was found cannot be served");

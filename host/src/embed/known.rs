@@ -20,7 +20,7 @@ impl Embedder {
         let job = Job { way: request.way(), lane: self.lane(&request) };
         // Taken before anything is looked at: what is thrown away from here on stays away.
         let stamp = served.shelf.stamp();
-        let space = served.space(&self.engine, job.way).await.map_err(EmbedError::upstream)?;
+        let space = served.cached_space(&self.engine, job.way).await.map_err(EmbedError::upstream)?;
         let key_of = |text: &str| match job.way.truncate {
             true => CacheKey::new(&space, stamp, text).of_a_part(),
             false => CacheKey::new(&space, stamp, text),

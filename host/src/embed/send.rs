@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
+use tokio::sync::Notify;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
@@ -13,7 +14,10 @@ use crate::telemetry::Throttle;
 use crate::tokenizer::Tokenizer;
 use crate::upstream::{self, Answers, Call, KnownDimensions, Place, TextFault, UpstreamError};
 
+use super::canary::Canary;
 use super::cuts::{self, Candidate, Counts, Cuts};
+use super::health;
+use super::health::vitals::Vitals;
 
 /// How often the log tells that an upstream cuts the texts of one model, at most.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -21,13 +25,25 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// All upstreams.
 pub(super) struct Senders {
     pub(super) upstreams: Vec<Sender>,
+    /// Told where an upstream's model is not what it was.
+    pub(super) doubt: Notify,
+}
+
+/// What the metrics tell of an upstream's health.
+pub(super) struct Meters {
+    pub(super) healthy: Gauge,
+    pub(super) ejections: Counter,
 }
 
 /// One upstream with the handles of its metrics.
 pub(super) struct Sender {
     pub(super) name: String,
     pub(super) backend: Arc<dyn upstream::Backend>,
-    place: Place,
+    pub(super) place: Place,
+    /// Calls at once, at most.
+    pub(super) slots: usize,
+    pub(super) vitals: Vitals,
+    pub(super) meters: Meters,
     seconds: Histogram,
     /// In the order of [`UpstreamError::CLASSES`].
     errors: Vec<(Counter, Mutex<Throttle>)>,
@@ -87,15 +103,34 @@ pub(super) struct Embedded {
 }
 
 impl Sender {
-    pub(super) fn new(name: String, place: Place, backend: Arc<dyn upstream::Backend>) -> Self {
+    pub(super) fn new(
+        name: String,
+        place: Place,
+        slots: usize,
+        backend: Arc<dyn upstream::Backend>,
+        health: &health::Config,
+    ) -> Self {
         let errors = UpstreamError::CLASSES.map(|class| {
             let name = name.clone();
             let counter =
                 metrics::counter!("embergate_upstream_errors_total", "upstream" => name, "class" => class);
             (counter, Mutex::default())
         });
+        let meters = Meters {
+            healthy: metrics::gauge!("embergate_upstream_healthy", "upstream" => name.clone()),
+            ejections: metrics::counter!("embergate_upstream_ejections_total", "upstream" => name.clone()),
+        };
         let seconds = metrics::histogram!("embergate_upstream_call_seconds", "upstream" => name.clone());
-        Self { seconds, errors: errors.into(), backend, place, name }
+        Self {
+            seconds,
+            errors: errors.into(),
+            backend,
+            place,
+            slots,
+            meters,
+            name,
+            vitals: Vitals::new(health),
+        }
     }
 
     /// The span of a call with texts of `requests`: a child of the first one's,
@@ -157,13 +192,23 @@ impl Backend for Senders {
         };
         let span = upstream.span(&call.model, n_texts, &batch.spans);
         let started = Instant::now();
+        let under_way = upstream.vitals.call_begins();
         let answers = upstream.backend.embed(call).instrument(span.clone()).await;
+        drop(under_way);
         upstream.seconds.record(started.elapsed().as_secs_f64());
         let answers = answers.map(|answers| embedded(upstream, template, &batch.n_tokens, answers));
         if let Some(Ok(first)) = answers.iter().flatten().next() {
             span.record("gen_ai.embeddings.dimension.count", first.embedding.dimensions());
         }
+        if answers.is_ok() {
+            upstream.vitals.succeeded();
+        }
         answers.map_err(|error| {
+            let canary = || Canary { model: template.model.clone(), max_tokens: template.max_tokens };
+            upstream.vitals.failed(&error, canary);
+            if matches!(error, UpstreamError::NoModel { .. } | UpstreamError::Dimensions { .. }) {
+                self.doubt.notify_one();
+            }
             let verdict = verdict(&error);
             span.record("otel.status_code", "ERROR").record("error.type", error.class());
             span.in_scope(|| upstream.failed(&error, n_texts));

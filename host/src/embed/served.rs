@@ -1,7 +1,7 @@
 //! One model as the engine serves it, and the engine that all models share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use metrics::Counter;
 use tokio::time::Instant;
@@ -22,11 +22,16 @@ use super::fresh::{self, Fresh, Job};
 use super::request::Way;
 use super::send::Senders;
 use super::spaces::Spaces;
-use super::{EmbedError, Model};
+use super::{EmbedError, Model, ModelConfig};
 
 /// A model with what it takes to embed its texts.
 pub(super) struct Served {
     pub(super) model: Arc<Model>,
+    /// What it was built from.
+    pub(super) table: ModelConfig,
+    /// Counts on whenever an upstream's model may have been another one for a while:
+    /// what was cached by then is not read any more, should the old one come back.
+    pub(super) generation: u64,
     pub(super) preprocessors: Vec<Arc<Plugin>>,
     pub(super) matryoshka: bool,
     pub(super) known_dimensions: Arc<KnownDimensions>,
@@ -89,15 +94,30 @@ impl Served {
         engine: &Arc<Engine>,
         way: Way,
     ) -> Result<Space, UpstreamError> {
-        let admit = |upstream| self.admit(engine, upstream);
-        let identity = self.agreement.identity(admit).await?;
+        let identity = self.identity(engine).await?;
+        Ok(self.new_space(identity, way, None))
+    }
+
+    /// The same for the cache, which does not outlive a change of the model.
+    pub(super) async fn cached_space(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        way: Way,
+    ) -> Result<Space, UpstreamError> {
+        let identity = self.identity(engine).await?;
+        let generation = || self.generation.to_string();
+        Ok(self.spaces.of(identity, way, || self.new_space(identity, way, Some(&generation()))))
+    }
+
+    async fn identity(self: &Arc<Self>, engine: &Arc<Engine>) -> Result<&str, UpstreamError> {
+        let identity = self.agreement.identity(|upstream| self.admit(engine, upstream)).await?;
         if self.agreement.is_due() {
             engine.tasks.spawn(ask_again(Arc::clone(self), Arc::clone(engine)));
         }
-        Ok(self.spaces.of(identity, way, || self.new_space(identity, way)))
+        Ok(identity)
     }
 
-    fn new_space(&self, identity: &str, way: Way) -> Space {
+    fn new_space(&self, identity: &str, way: Way, generation: Option<&str>) -> Space {
         let max_tokens = self.model.max_tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
         // Vectors of texts that were cut have other keys in the same space.
         let mut parts = vec!["1", identity, &max_tokens, "whole", self.prompt(way.purpose)];
@@ -106,6 +126,7 @@ impl Served {
             parts.push(way.purpose.for_plugins().as_str());
             parts.extend(self.preprocessors.iter().map(|plugin| plugin.fingerprint()));
         }
+        parts.extend(generation);
         Space::new(&parts)
     }
 
@@ -114,6 +135,16 @@ impl Served {
         if self.agreement.known().is_none() && !self.agreement.is_being_asked() {
             engine.tasks.spawn(ask_once(Arc::clone(self), Arc::clone(engine)));
         }
+    }
+
+    /// Asks those that stand by whether they agree by now, if it is time.
+    pub(super) async fn ask_again(&self, engine: &Engine) {
+        self.agreement.ask_again(|upstream| self.admit(engine, upstream)).await;
+    }
+
+    /// Asks the upstreams which model they have, unless that is known.
+    pub(super) async fn agree(&self, engine: &Engine) -> Result<(), UpstreamError> {
+        self.agreement.identity(|upstream| self.admit(engine, upstream)).await.map(drop)
     }
 
     fn admit(&self, engine: &Engine, upstream: usize) {
@@ -126,14 +157,14 @@ impl Served {
 async fn ask_once(served: Arc<Served>, engine: Arc<Engine>) {
     tokio::select! {
         // Whoever needs the answer finds it, or asks again.
-        _ = served.agreement.identity(|upstream| served.admit(&engine, upstream)) => {}
+        _ = served.agree(&engine) => {}
         () = engine.stop.cancelled() => {}
     }
 }
 
 async fn ask_again(served: Arc<Served>, engine: Arc<Engine>) {
     tokio::select! {
-        () = served.agreement.ask_again(|upstream| served.admit(&engine, upstream)) => {}
+        () = served.ask_again(&engine) => {}
         () = engine.stop.cancelled() => {}
     }
 }
@@ -150,6 +181,7 @@ pub(super) struct Engine {
     tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     closing: AtomicBool,
+    generations: AtomicU64,
 }
 
 impl Engine {
@@ -163,7 +195,13 @@ impl Engine {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             closing: AtomicBool::new(false),
+            generations: AtomicU64::new(0),
         }
+    }
+
+    /// One that no model had before.
+    pub(super) fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Starts the flights of `fresh`, or refuses them all where too much waits.

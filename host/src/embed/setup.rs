@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::batcher::{self, Batcher};
 use crate::cache;
 use crate::model::ModelName;
@@ -11,14 +13,16 @@ use crate::tokenizer::Tokenizer;
 use crate::upstream::{self, Kind, KnownDimensions, Place, embedded};
 
 use super::agreement::{Agreement, Member};
+use super::canary::Canary;
 use super::catalog::Catalog;
 use super::discovery::Discovery;
 use super::families::{self, Family};
+use super::health::watch::Watch;
 use super::readiness::Readiness;
 use super::send::{Sender, Senders, Template, Unasked};
 use super::served::{Engine, Meters, Served};
 use super::spaces::Spaces;
-use super::{Config, Embedder, Model, ModelConfig, SetupError};
+use super::{Config, Embedder, Model, ModelConfig, SetupError, health};
 
 /// The upstream that the embedded model gets where no table declares one.
 const EMBEDDED_UPSTREAM: &str = "embedded";
@@ -42,7 +46,7 @@ pub(super) fn embedder(
     add_embedded(&mut models, &mut upstreams);
     let searched: Vec<usize> =
         (0..n_declared).filter(|index| discovers(&upstreams[*index], &models[..n_models])).collect();
-    let senders = Senders { upstreams: connect(&upstreams)? };
+    let senders = Senders { upstreams: connect(&upstreams, &config.health)?, doubt: Notify::new() };
     let slots: Vec<batcher::Upstream> =
         upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
     let bulk_above = batcher.bulk_above;
@@ -52,7 +56,7 @@ pub(super) fn embedder(
     let builder = Builder { upstreams, plugins, engine: engine.clone() };
     let mut configured = BTreeMap::new();
     for model in &models {
-        let served = builder.model(model, None)?;
+        let served = builder.model(model, None, false)?;
         if configured.insert(served.model.name.clone(), Arc::new(served)).is_some() {
             return Err(other(format!("there are two [[model]] tables of the name `{}`", model.name)));
         }
@@ -60,7 +64,8 @@ pub(super) fn embedder(
     let catalog = Arc::new(Catalog::new(configured));
     let discovery = Discovery::new(&config, builder, &searched, catalog.clone());
     let (declared, readiness) = (declared.collect(), Readiness::default());
-    Ok(Embedder { config, bulk_above, catalog, discovery, engine, declared, readiness })
+    let watch = Watch::new(&config.health, engine.clone(), catalog.clone(), discovery.renewer());
+    Ok(Embedder { config, bulk_above, catalog, discovery, watch, engine, declared, readiness })
 }
 
 /// Whether the models of `upstream` are looked for: as it says, else where none of `models` names it.
@@ -128,7 +133,7 @@ fn notice_unused(models: &[ModelConfig], upstreams: &[upstream::Config]) {
     }
 }
 
-fn connect(upstreams: &[upstream::Config]) -> Result<Vec<Sender>, SetupError> {
+fn connect(upstreams: &[upstream::Config], health: &health::Config) -> Result<Vec<Sender>, SetupError> {
     let mut senders: Vec<Sender> = Vec::with_capacity(upstreams.len());
     for table in upstreams {
         if senders.iter().any(|sender| sender.name == table.name) {
@@ -138,7 +143,7 @@ fn connect(upstreams: &[upstream::Config]) -> Result<Vec<Sender>, SetupError> {
             return Err(other(format!("upstream `{}`: `max_in_flight` must be 1 or more", table.name)));
         }
         let backend = upstream::connect(table).map_err(other)?;
-        senders.push(Sender::new(table.name.clone(), Place::of(table), backend));
+        senders.push(Sender::new(table.name.clone(), Place::of(table), table.max_in_flight, backend, health));
     }
     Ok(senders)
 }
@@ -156,9 +161,16 @@ impl Builder {
         self.engine.batcher.backend().upstreams[index].backend.clone()
     }
 
-    /// Makes what serves the model of `table`; its upstreams may have agreed on
-    /// what it is `before`.
-    pub(super) fn model(&self, table: &ModelConfig, before: Option<String>) -> Result<Served, SetupError> {
+    /// Makes what serves the model of `table`, in the place of `before`, which is
+    /// trusted to have had the same model all the time where `keep` is set.
+    pub(super) fn model(
+        &self,
+        table: &ModelConfig,
+        before: Option<&Served>,
+        keep: bool,
+    ) -> Result<Served, SetupError> {
+        let generation = before.filter(|_| keep).map(|before| before.generation);
+        let agreed = before.map(|before| before.agreement.last()).unwrap_or_default();
         let name = ModelName::new(&table.name).map_err(|error| other(format!("[[model]]: {error}")))?;
         for alias in &table.aliases {
             ModelName::new(alias)
@@ -206,10 +218,12 @@ impl Builder {
         };
         Ok(Served {
             model: Arc::new(model),
+            table: table.clone(),
+            generation: generation.unwrap_or_else(|| self.engine.next_generation()),
             preprocessors,
             matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
             known_dimensions,
-            agreement: Agreement::new(at_upstream, members, before),
+            agreement: Agreement::new(Canary { model: at_upstream, max_tokens }, members, agreed),
             queues,
             meters,
             shelf,

@@ -1,5 +1,5 @@
-//! The admin API: the models that are served, the configuration, what keys were used for,
-//! and the cache.
+//! The admin API: the models that are served, the upstreams, the configuration, what keys
+//! were used for, and the cache.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use super::keys::{Keys, Right, Usage};
 use super::route::percent_decoded;
 use super::wire::{self, json_response};
 use crate::cache::Forgotten;
-use crate::embed::{Embedder, Model};
+use crate::embed::{Embedder, Model, ModelStatus, Standing, UpstreamStatus};
 use crate::model::ModelName;
 
 /// Answers `GET /admin/models`.
@@ -26,6 +26,16 @@ pub(super) fn models(embedder: &Embedder) -> Response<Full<Bytes>> {
     let models = embedder.models();
     let models = models.iter().map(|model| ModelBody::new(model, embedder)).collect();
     json_response(wire::to_json(&List { models }))
+}
+
+/// Answers `GET /admin/upstreams`.
+pub(super) fn upstreams(embedder: &Embedder) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    struct List {
+        upstreams: Vec<UpstreamBody>,
+    }
+    let upstreams = embedder.upstreams().into_iter().map(UpstreamBody::from).collect();
+    json_response(wire::to_json(&List { upstreams }))
 }
 
 /// Answers `GET /admin/config` with `toml`, as `config show` prints it.
@@ -116,6 +126,71 @@ impl<'m> ModelBody<'m> {
 }
 
 #[derive(Serialize)]
+struct UpstreamBody {
+    name: String,
+    kind: &'static str,
+    url: Option<String>,
+    state: &'static str,
+    /// RFC 3339, to the second.
+    since: String,
+    reason: Option<String>,
+    max_in_flight: usize,
+    in_flight: usize,
+    calls: u64,
+    errors: u64,
+    last_error: Option<ErrorBody>,
+    models: Vec<StandingBody>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    message: String,
+    /// RFC 3339, to the second.
+    at: String,
+}
+
+#[derive(Serialize)]
+struct StandingBody {
+    name: String,
+    /// Null until the upstream has said which model it has.
+    identity: Option<String>,
+    /// Null until it was asked.
+    takes_part: Option<bool>,
+    reason: Option<String>,
+}
+
+impl From<UpstreamStatus> for UpstreamBody {
+    fn from(upstream: UpstreamStatus) -> Self {
+        let error = upstream.last_error;
+        Self {
+            name: upstream.name,
+            kind: upstream.kind,
+            url: upstream.url,
+            state: upstream.state.as_str(),
+            since: in_rfc_3339(upstream.since),
+            reason: upstream.reason,
+            max_in_flight: upstream.slots,
+            in_flight: upstream.in_flight,
+            calls: upstream.calls,
+            errors: upstream.errors,
+            last_error: error.map(|error| ErrorBody { message: error.message, at: in_rfc_3339(error.at) }),
+            models: upstream.models.into_iter().map(StandingBody::from).collect(),
+        }
+    }
+}
+
+impl From<ModelStatus> for StandingBody {
+    fn from(model: ModelStatus) -> Self {
+        let (takes_part, reason) = match model.standing {
+            Standing::Unasked => (None, None),
+            Standing::TakesPart => (Some(true), None),
+            Standing::StandsBy { reason } => (Some(false), Some(reason)),
+        };
+        Self { name: model.name, identity: model.identity, takes_part, reason }
+    }
+}
+
+#[derive(Serialize)]
 struct KeyBody<'k> {
     name: &'k str,
     rights: Vec<&'static str>,
@@ -152,6 +227,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::embed::{LastError, UpstreamState};
 
     #[track_caller]
     fn check_query(query: Option<&str>, want: Result<Option<&str>, ()>) {
@@ -186,5 +262,35 @@ mod tests {
             String::from_utf8(wire::to_json(&KeyBody::from(usage))).unwrap(),
             r#"{"name":"app","rights":["embed","admin"],"requests_per_minute":60,"texts_per_minute":null,"requests":7,"texts":12,"refused":1,"last_used":"2001-09-09T01:46:40Z"}"#
         );
+    }
+
+    #[test]
+    fn an_upstream_is_told_with_its_state_and_the_standing_of_its_models() {
+        let at = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let model = |name: &str, standing| ModelStatus { name: name.into(), identity: None, standing };
+        let upstream = UpstreamStatus {
+            name: "gpu".into(),
+            kind: "ollama",
+            url: Some("http://gpu:11434/".into()),
+            state: UpstreamState::Ejected,
+            since: at,
+            reason: Some("gone".into()),
+            slots: 2,
+            in_flight: 1,
+            calls: 9,
+            errors: 3,
+            last_error: Some(LastError { message: "refused".into(), at }),
+            models: vec![
+                model("a", Standing::TakesPart),
+                model("b", Standing::StandsBy { reason: "other".into() }),
+                model("c", Standing::Unasked),
+            ],
+        };
+        let json: serde_json::Value = serde_json::to_value(UpstreamBody::from(upstream)).unwrap();
+        assert_eq!((&json["state"], &json["since"]), (&"ejected".into(), &"2001-09-09T01:46:40Z".into()));
+        assert_eq!(json["last_error"]["at"], "2001-09-09T01:46:40Z");
+        let standings: Vec<_> = (0..3).map(|at| json["models"][at]["takes_part"].clone()).collect();
+        assert_eq!(standings, [true.into(), false.into(), serde_json::Value::Null]);
+        assert_eq!(json["models"][1]["reason"], "other");
     }
 }

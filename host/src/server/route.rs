@@ -10,6 +10,7 @@ pub(super) enum Route {
     Ready,
     Metrics,
     AdminModels,
+    AdminUpstreams,
     AdminConfig,
     AdminKeys,
     AdminCache,
@@ -47,6 +48,7 @@ impl Route {
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
             Self::AdminModels => "/admin/models",
+            Self::AdminUpstreams => "/admin/upstreams",
             Self::AdminConfig => "/admin/config",
             Self::AdminKeys => "/admin/keys",
             Self::AdminCache => "/admin/cache",
@@ -74,6 +76,7 @@ impl Route {
             | Self::Metrics
             | Self::Openapi
             | Self::AdminModels
+            | Self::AdminUpstreams
             | Self::AdminConfig
             | Self::AdminKeys
             | Self::OpenaiModels
@@ -168,6 +171,7 @@ impl Routes {
             ("/readyz", Route::Ready),
             ("/metrics", Route::Metrics),
             ("/admin/models", Route::AdminModels),
+            ("/admin/upstreams", Route::AdminUpstreams),
             ("/admin/config", Route::AdminConfig),
             ("/admin/keys", Route::AdminKeys),
             ("/admin/cache", Route::AdminCache),

@@ -108,6 +108,7 @@ impl Service {
             Route::Openapi => Ok(openapi::document()),
             Route::Metrics => Ok(health::metrics(&shared.metrics, &shared.embedder)),
             Route::AdminModels => Ok(admin::models(&shared.embedder)),
+            Route::AdminUpstreams => Ok(admin::upstreams(&shared.embedder)),
             Route::AdminConfig => Ok(admin::config(&shared.shown)),
             Route::AdminKeys => Ok(admin::keys(&shared.keys)),
             Route::AdminCache => admin::forget(&shared.embedder, exchange.uri.query()).await,

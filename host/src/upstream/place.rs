@@ -13,6 +13,8 @@ pub struct Place {
     pub address: Option<String>,
     /// `server.port`.
     pub port: Option<u16>,
+    /// All of it but user, password and query.
+    pub url: Option<String>,
 }
 
 impl Place {
@@ -24,8 +26,18 @@ impl Place {
         };
         let url = config.url.as_deref().and_then(|url| Url::parse(url).ok());
         let address = url.as_ref().and_then(Url::host_str).map(str::to_owned);
-        Self { provider, address, port: url.as_ref().and_then(Url::port_or_known_default) }
+        let port = url.as_ref().and_then(Url::port_or_known_default);
+        Self { provider, address, port, url: url.map(shown) }
     }
+}
+
+/// What of an address is no secret.
+fn shown(mut url: Url) -> String {
+    // Both fail only where there is nothing to take away.
+    let (Ok(()) | Err(())) = url.set_username("");
+    let (Ok(()) | Err(())) = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
 }
 
 #[cfg(test)]
@@ -35,8 +47,9 @@ mod tests {
     #[track_caller]
     fn check(table: &str, provider: &'static str, address: Option<&str>, port: Option<u16>) {
         let config: Config = toml::from_str(&format!("name = \"u\"\n{table}")).unwrap();
-        let want = Place { provider, address: address.map(str::to_owned), port };
-        assert_eq!(Place::of(&config), want);
+        let place = Place::of(&config);
+        assert_eq!((place.provider, place.address.as_deref(), place.port), (provider, address, port));
+        assert!(!place.url.unwrap_or_default().contains("secret"));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use tokio::task::JoinSet;
 
 use crate::gate::{Gate, Held};
 
+/// The text that the gateway has embedded to see whether all is well.
+pub const CANARY: &str = "A canary sings while the air is good.";
+
 /// What goes wrong with a call that asks for embeddings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -94,6 +97,10 @@ struct State {
     cut_at: Option<usize>,
     /// For every call that has this text.
     poison: BTreeMap<String, Fault>,
+    /// Calls for the canary alone, which wait at no gate and are no batches.
+    n_canaries: usize,
+    /// What every such call gets in the place of its own vector: that of this text.
+    sings: Option<String>,
     batches: Vec<Vec<String>>,
     /// What was asked beside embeddings, as `/api/show NAME`.
     questions: Vec<String>,
@@ -174,12 +181,24 @@ impl OllamaSim {
         self.shared.lock().poison.insert(text.to_owned(), fault);
     }
 
+    /// Gives the canary the vector of `text`, as another model would give another one.
+    pub fn sing(&self, text: &str) {
+        self.shared.lock().sings = Some(text.to_owned());
+    }
+
+    /// Calls for the canary so far. [`OllamaSim::fail_always`] and
+    /// [`OllamaSim::fail_on`] reach them too; [`OllamaSim::fail_next`] does not.
+    pub fn n_canaries(&self) -> usize {
+        self.shared.lock().n_canaries
+    }
+
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
         let mut state = self.shared.lock();
         state.scripted.clear();
         state.always = None;
         state.poison.clear();
+        state.sings = None;
     }
 
     /// What `/api/version` says.

@@ -39,7 +39,9 @@ impl Fake {
 #[async_trait]
 impl Backend for Fake {
     async fn embed(&self, _: Call) -> Result<Answers, UpstreamError> {
-        Err(UpstreamError::Busy { upstream: "fake".into() })
+        let canary = crate::model::Embedding::new(vec![1.0])
+            .map_err(|_| UpstreamError::Busy { upstream: "fake".into() })?;
+        Ok(Answers { texts: vec![Ok(canary)], n_tokens: None })
     }
 
     async fn identity(&self, _: &str) -> Result<Identity, UpstreamError> {
@@ -78,9 +80,16 @@ impl Bench {
                 .unwrap()
         };
         let sender = |(name, fake): (&String, &Arc<Fake>)| {
-            Sender::new(name.clone(), Place::of(&table(name)), Arc::clone(fake) as Arc<dyn Backend>)
+            Sender::new(
+                name.clone(),
+                Place::of(&table(name)),
+                2,
+                Arc::clone(fake) as Arc<dyn Backend>,
+                &Default::default(),
+            )
         };
-        let senders = Senders { upstreams: names.iter().zip(fakes).map(sender).collect() };
+        let upstreams = names.iter().zip(fakes).map(sender).collect();
+        let senders = Senders { upstreams, doubt: Notify::new() };
         let slots = vec![batcher::Upstream { max_in_flight: 1 }; fakes.len()];
         let batcher = Batcher::new(batcher::Config::default(), &slots, senders);
         let engine = Arc::new(Engine::new(batcher, &cache::Config::default()));

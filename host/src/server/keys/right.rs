@@ -58,9 +58,12 @@ pub(super) fn of_route(route: Route) -> Option<Need> {
         | Route::OllamaVersion
         | Route::OllamaManage
         | Route::OllamaGenerate => &[Right::Embed, Right::Search, Right::Index],
-        Route::Metrics | Route::AdminModels | Route::AdminConfig | Route::AdminKeys | Route::AdminCache => {
-            &[Right::Admin]
-        }
+        Route::Metrics
+        | Route::AdminModels
+        | Route::AdminUpstreams
+        | Route::AdminConfig
+        | Route::AdminKeys
+        | Route::AdminCache => &[Right::Admin],
     };
     Some(Need { what: route.label(), any })
 }
@@ -147,9 +150,14 @@ mod tests {
 
     #[test]
     fn the_admin_listener_takes_admin_alone() {
-        for route in
-            [Route::Metrics, Route::AdminModels, Route::AdminConfig, Route::AdminKeys, Route::AdminCache]
-        {
+        for route in [
+            Route::Metrics,
+            Route::AdminModels,
+            Route::AdminUpstreams,
+            Route::AdminConfig,
+            Route::AdminKeys,
+            Route::AdminCache,
+        ] {
             check_route(route, [false, false, false, true]);
         }
     }

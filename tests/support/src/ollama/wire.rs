@@ -10,7 +10,7 @@ use hyper::{Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Fault, Model, Shared, State, vector};
+use super::{CANARY, Fault, Model, Shared, State, vector};
 
 /// Special tokens of every text.
 const N_SPECIAL: usize = 2;
@@ -100,15 +100,24 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         OneOrMany::One(text) => vec![text],
         OneOrMany::Many(texts) => texts,
     };
+    let is_canary = texts == [CANARY];
     let fault = {
         let mut state = shared.lock();
-        state.batches.push(texts.clone());
-        state.requests.push(serde_json::from_slice(body).unwrap_or_default());
         let poison = texts.iter().find_map(|text| state.poison.get(text).cloned());
-        poison.or_else(|| state.scripted.pop_front()).or_else(|| state.always.clone())
+        let scripted = if is_canary {
+            state.n_canaries += 1;
+            None
+        } else {
+            state.batches.push(texts.clone());
+            state.requests.push(serde_json::from_slice(body).unwrap_or_default());
+            poison.is_none().then(|| state.scripted.pop_front()).flatten()
+        };
+        poison.or(scripted).or_else(|| state.always.clone())
     };
-    let in_flight = InFlight::new(shared);
-    shared.gate.pass().await;
+    let in_flight = (!is_canary).then(|| InFlight::new(shared));
+    if !is_canary {
+        shared.gate.pass().await;
+    }
     let known = shared.lock().models.get(&call.model).cloned();
     let Some(model) = known else {
         let message = format!("model \"{}\" not found, try pulling it first", call.model);
@@ -124,6 +133,8 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         Some(Fault::Dimensions(dimensions)) => dimensions,
         _ => model.dimensions,
     };
+    let sung = shared.lock().sings.clone().filter(|_| is_canary);
+    let texts = sung.map_or(texts, |sung| vec![sung]);
     let limit = shared.lock().cut_at.unwrap_or(usize::MAX);
     let n_tokens = texts.iter().map(|text| n_tokens(text).min(limit)).sum();
     let mut vectors: Vec<Vec<f32>> =
