@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_probed_what_fails_is_tried_and_what_refuses_is_well() {
-        let (upstream, message) = || -> (String, String) { ("u".into(), "x".into()) }();
+        let (upstream, message) = ("u".to_owned(), "x".to_owned());
         let timeout = UpstreamError::Timeout { upstream: upstream.clone(), within: Duration::from_secs(1) };
         check(timeout, Need::Probe(Duration::from_secs(1)));
         check(UpstreamError::Fault { upstream: upstream.clone(), message: message.clone() }, Need::Canary);
