@@ -20,10 +20,15 @@ upstreams = ["inside"]
 max_tokens = 8
 "#;
 
+/// Nothing is asked of an upstream before a client asks.
+const COLD: &str = "[health]\nwarm_up = false\n";
+
 /// The configuration of a gateway in front of `behind`, with a model that is not there.
 fn in_front_of(behind: &Gateway, kind: &str) -> String {
-    let mut toml =
-        format!("[[upstream]]\nname = \"behind\"\nkind = \"{kind}\"\nurl = \"http://{}\"\n", behind.api);
+    let mut toml = format!(
+        "{COLD}[[upstream]]\nname = \"behind\"\nkind = \"{kind}\"\nurl = \"http://{}\"\n",
+        behind.api
+    );
     for (name, there) in [("m", MODEL), ("small", "small"), ("gone", "nobody")] {
         toml.push_str(&format!(
             "[[model]]\nname = \"{name}\"\nupstream_name = \"{there}\"\nupstreams = [\"behind\"]\n"
