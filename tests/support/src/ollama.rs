@@ -8,11 +8,13 @@ mod wire;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::gate::{Gate, Held};
 
@@ -53,6 +55,15 @@ impl Fault {
     }
 }
 
+/// How long a simulated server takes. Without one it answers at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Of each call, beside whatever else the server does.
+    pub call: Duration,
+    /// Of each text, while no other text is embedded: so Ollama runs an embedding model.
+    pub text: Duration,
+}
+
 /// One simulated server. Dropping it ends its connections.
 pub struct OllamaSim {
     address: SocketAddr,
@@ -75,12 +86,32 @@ struct State {
     scripted: VecDeque<Fault>,
     /// For every call.
     always: Option<Fault>,
+    /// For one call in some.
+    periodic: Option<Periodic>,
     /// For every call that has this text.
     poison: BTreeMap<String, Fault>,
     batches: Vec<Vec<String>>,
     requests: Vec<serde_json::Value>,
     in_flight: usize,
     max_in_flight: usize,
+    pace: Pace,
+    /// When the runner has embedded all texts that it was given.
+    free_at: Option<Instant>,
+    /// Whether calls are kept for the test to look at.
+    forgets: bool,
+}
+
+struct Periodic {
+    every: usize,
+    calls: usize,
+    fault: Fault,
+}
+
+impl Periodic {
+    fn next(&mut self) -> Option<Fault> {
+        self.calls += 1;
+        self.calls.is_multiple_of(self.every).then(|| self.fault.clone())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +121,23 @@ struct Model {
 }
 
 impl Shared {
+    /// Waits as long as `n_texts` take that come after all texts before them.
+    async fn work(&self, n_texts: usize) {
+        let (until, call) = {
+            let mut state = self.lock();
+            let Pace { call, text } = state.pace;
+            if call.is_zero() && text.is_zero() {
+                return;
+            }
+            let begin = state.free_at.map_or_else(Instant::now, |free_at| free_at.max(Instant::now()));
+            let until = begin + text * u32::try_from(n_texts).unwrap_or(u32::MAX);
+            state.free_at = Some(until);
+            (until, call)
+        };
+        tokio::time::sleep_until(until).await;
+        tokio::time::sleep(call).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,7 +146,12 @@ impl Shared {
 impl OllamaSim {
     /// Serves `models`, each a name and its dimensions, on a port of its own.
     pub async fn start(models: &[(&str, usize)]) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port on the loopback");
+        Self::start_at(0, models).await
+    }
+
+    /// The same on a `port` of the loopback.
+    pub async fn start_at(port: u16, models: &[(&str, usize)]) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a port on the loopback");
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared::default());
         {
@@ -133,6 +186,11 @@ impl OllamaSim {
         self.shared.lock().always = Some(fault);
     }
 
+    /// One call in `every` goes wrong so.
+    pub fn fail_every(&self, every: usize, fault: Fault) {
+        self.shared.lock().periodic = Some(Periodic { every, calls: 0, fault });
+    }
+
     /// Every call that has `text` goes wrong so.
     pub fn fail_on(&self, text: &str, fault: Fault) {
         self.shared.lock().poison.insert(text.to_owned(), fault);
@@ -143,7 +201,18 @@ impl OllamaSim {
         let mut state = self.shared.lock();
         state.scripted.clear();
         state.always = None;
+        state.periodic = None;
         state.poison.clear();
+    }
+
+    /// How long calls take from now on.
+    pub fn set_pace(&self, pace: Pace) {
+        self.shared.lock().pace = pace;
+    }
+
+    /// Keeps no calls from now on: a load test makes too many.
+    pub fn forget_calls(&self) {
+        self.shared.lock().forgets = true;
     }
 
     /// What `/api/version` says.

@@ -10,7 +10,7 @@ use hyper::{Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Fault, Shared, vector};
+use super::{Fault, Periodic, Shared, vector};
 
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
@@ -93,13 +93,19 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
     };
     let fault = {
         let mut state = shared.lock();
-        state.batches.push(texts.clone());
-        state.requests.push(serde_json::from_slice(body).unwrap_or_default());
+        if !state.forgets {
+            state.batches.push(texts.clone());
+            state.requests.push(serde_json::from_slice(body).unwrap_or_default());
+        }
         let poison = texts.iter().find_map(|text| state.poison.get(text).cloned());
-        poison.or_else(|| state.scripted.pop_front()).or_else(|| state.always.clone())
+        poison
+            .or_else(|| state.scripted.pop_front())
+            .or_else(|| state.periodic.as_mut().and_then(Periodic::next))
+            .or_else(|| state.always.clone())
     };
     let in_flight = InFlight::new(shared);
     shared.gate.pass().await;
+    shared.work(texts.len()).await;
     let known = shared.lock().models.get(&call.model).cloned();
     let Some(model) = known else {
         let message = format!("model \"{}\" not found, try pulling it first", call.model);
