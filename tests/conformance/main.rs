@@ -9,4 +9,5 @@ mod http; // runs the cases
 mod judge; // what each answer must be
 mod later; // cases that wait, each with its reason
 mod plugins; // the first-party plugins, through the host
+mod recorder; // between a client and a gateway: which requests came, and how they were answered
 mod scenes; // the upstreams that cases suppose

@@ -54,11 +54,6 @@ impl Scene {
         self.sim.hold()
     }
 
-    /// Where the upstream listens.
-    pub(crate) fn upstream_url(&self) -> String {
-        self.sim.url()
-    }
-
     /// Calls for embeddings that arrived at the upstream since this was last asked.
     pub(crate) fn calls_since(&mut self) -> usize {
         let before = std::mem::replace(&mut self.seen, self.sim.batches().len());

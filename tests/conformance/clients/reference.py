@@ -1,15 +1,18 @@
-"""What the Python clients share: known texts, and their vectors asked for without any client."""
+"""What the clients of Python share: texts, checks, and the upstream's own vectors, asked for without a gateway."""
 
 import json
 import math
 import sys
+import urllib.error
 import urllib.request
 
 TEXTS = [
     "Kelp grows up to half a metre a day.",
-    "Su 100 derecede kaynar, dağda daha erken.",
+    "Su 100 derecede kaynar, dağda daha erken: İĞNE ile ığıl ığıl.",
     "日本語 🧪 é",
+    "海带每天能长半米。찬물에서 자란다. เติบโตในน้ำเย็น",
     "line one\nline two\ttab \"quoted\" \\ backslash",
+    "A combining caf\u0065\u0301, a family 👩‍👩‍👧‍👦, a word<|endoftext|> that is no end of text.",
 ]
 
 
@@ -28,8 +31,13 @@ class Checks:
             print(f"FAIL  {self.client}: {name} {detail}")
 
     def same(self, name, got, want):
-        """Every vector must have the numbers that it has in the reference."""
-        self.check(name, *compare(got, want))
+        """Every vector must have the numbers that it has in the reference. `got` may be a function that gets it."""
+        try:
+            got = got() if callable(got) else got
+        except Exception as error:
+            self.check(name, False, f"raised {error!r}")
+        else:
+            self.check(name, *compare(got, want))
 
     def raises(self, name, kind, call, accept=lambda error: True):
         try:
@@ -45,6 +53,45 @@ class Checks:
         sys.exit(1 if self.failed else 0)
 
 
+class Upstream:
+    """The server behind the gateway, asked in Ollama's language with nothing but the standard library."""
+
+    def __init__(self, url, model):
+        self.url = url
+        self.model = model
+
+    def vectors(self, texts):
+        status, body = post(f"{self.url}/api/embed", {"model": self.model, "input": texts})
+        if status != 200:
+            sys.exit(f"the upstream at {self.url} answered {status}: {body}")
+        return json.loads(body)["embeddings"]
+
+    def vector(self, text):
+        return self.vectors([text])[0]
+
+
+def arguments():
+    """The gateway's address, the model's name there, and the upstream behind it."""
+    given = sys.argv[1:]
+    if not 3 <= len(given) <= 4:
+        sys.exit("usage: GATEWAY_URL MODEL UPSTREAM_URL [UPSTREAM_MODEL]")
+    gateway, model, upstream = given[0].rstrip("/"), given[1], given[2].rstrip("/")
+    if gateway == upstream:
+        sys.exit("the gateway cannot be its own reference: name the upstream behind it")
+    return gateway, model, Upstream(upstream, given[3] if len(given) > 3 else model)
+
+
+def post(url, body, headers=()):
+    """Status and text of an answer, whatever the status is."""
+    headers = {"content-type": "application/json", **dict(headers)}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
 def compare(got, want):
     if len(got) != len(want):
         return False, f"{len(got)} vectors for {len(want)} texts"
@@ -56,19 +103,11 @@ def compare(got, want):
     return True, ""
 
 
-def arguments():
-    """GATEWAY_URL MODEL [REFERENCE_URL [REFERENCE_MODEL]]; the gateway is its own reference by default."""
-    given = sys.argv[1:]
-    if not 2 <= len(given) <= 4:
-        sys.exit("usage: GATEWAY_URL MODEL [REFERENCE_URL [REFERENCE_MODEL]]")
-    gateway, model = given[0].rstrip("/"), given[1]
-    reference = given[2].rstrip("/") if len(given) > 2 else gateway
-    return gateway, model, vectors(reference, given[3] if len(given) > 3 else model)
+def shortened(vectors, n):
+    """The first `n` numbers of each vector, with norm 1: what `dimensions` asks for."""
+    return [normalised(vector[:n]) for vector in vectors]
 
 
-def vectors(url, model):
-    """Asks `/api/embed` for the known texts with nothing but the standard library."""
-    body = json.dumps({"model": model, "input": TEXTS}).encode()
-    request = urllib.request.Request(f"{url}/api/embed", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)["embeddings"]
+def normalised(vector):
+    norm = math.sqrt(sum(number * number for number in vector))
+    return [number / norm for number in vector]

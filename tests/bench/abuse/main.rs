@@ -1,0 +1,148 @@
+//! What normal clients notice while others abuse the gateway: `cargo bench --bench abuse`.
+//!
+//! Goal: at a quarter of what the gateway can do, the 99th percentile of normal
+//! requests at most doubles under each abuse, and none of them fails.
+//! Names choose abuses: `cargo bench --bench abuse -- slow-heads idle`.
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+mod attacker;
+mod attacks;
+mod gateway;
+mod resets;
+mod table;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use embergate_load::connection::Connection;
+use embergate_load::{Api, Exchange, Load, Report, Source, exchange};
+use serde::Serialize;
+
+use attacker::{Attacker, Done};
+use attacks::{ATTACKS, Attack};
+use gateway::{Gateway, MODEL};
+
+/// Different texts of the normal clients. Nothing is cached, so each is embedded every time.
+const N_TEXTS: usize = 64;
+/// Connections of the normal clients.
+const CONNECTIONS: usize = 32;
+/// Of what the gateway can do, what normal clients ask for.
+const SHARE: f64 = 0.25;
+const WARM_UP: Duration = Duration::from_secs(1);
+const CAPACITY: Duration = Duration::from_secs(4);
+/// Of each measurement, with an abuse and without.
+const MEASURED: Duration = Duration::from_secs(5);
+/// Between an abuse and what is measured next.
+const REST: Duration = Duration::from_secs(1);
+/// How long a normal client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that was measured.
+#[derive(Serialize)]
+struct Measured {
+    capacity_per_second: f64,
+    normal_per_second: f64,
+    idle_memory_bytes: u64,
+    abuses: Vec<Abuse>,
+}
+
+/// One abuse, and what it did.
+#[derive(Serialize)]
+struct Abuse {
+    name: &'static str,
+    what: &'static str,
+    without: Report,
+    under: Report,
+    ratio: f64,
+    /// The most that was resident while the abuse went on.
+    memory_bytes: u64,
+    /// Lines beyond one for each normal request.
+    log_lines: u64,
+    done: Done,
+}
+
+impl Abuse {
+    /// Whether the goal was met.
+    fn is_withstood(&self) -> bool {
+        self.ratio <= 2.0 && self.under.failed() == 0
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [attacker::COMMAND, name, address] => runtime.block_on(attacker::attack(name, address)),
+        ref names => runtime.block_on(measure(names)),
+    }
+}
+
+async fn measure(names: &[&str]) {
+    if let Some(unknown) = names.iter().find(|name| attacks::find(name).is_none()) {
+        let known: Vec<_> = ATTACKS.iter().map(|attack| attack.name).collect();
+        println!("there is no abuse `{unknown}`: choose from {}", known.join(", "));
+        std::process::exit(2);
+    }
+    let gateway = Gateway::start();
+    let normal = normal(&gateway).await;
+    load(&gateway, WARM_UP).closed(&normal).await;
+    let capacity = load(&gateway, CAPACITY).closed(&normal).await;
+    let rate = capacity.per_second * SHARE;
+    println!(
+        "capacity {:.0} requests a second, {} failed; normal clients ask for {rate:.0}\n",
+        capacity.per_second,
+        capacity.failed()
+    );
+    let mut measured = Measured {
+        capacity_per_second: capacity.per_second,
+        normal_per_second: rate,
+        idle_memory_bytes: gateway.memory(),
+        abuses: Vec::new(),
+    };
+    println!("{}", table::HEAD);
+    for attack in ATTACKS.iter().filter(|attack| names.is_empty() || names.contains(&attack.name)) {
+        let abuse = under(&gateway, &normal, rate, attack).await;
+        println!("{}", table::row(&abuse));
+        measured.abuses.push(abuse);
+    }
+    println!("\nidle, the gateway has {} MiB resident", measured.idle_memory_bytes >> 20);
+    measured.abuses.iter().for_each(|abuse| println!("{:<14} {}; {}", abuse.name, abuse.what, abuse.done));
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/abuse.json");
+    let json = serde_json::to_vec_pretty(&measured).expect("figures can be written");
+    std::fs::write(path, json).expect("the folder for temporary files can be written to");
+    println!("\nall figures: {path}");
+}
+
+async fn under(gateway: &Gateway, normal: &Source, rate: f64, attack: &'static Attack) -> Abuse {
+    let without = load(gateway, MEASURED).open(normal, rate).await;
+    gateway.forget_memory();
+    let lines = gateway.log_lines();
+    let attacker = Attacker::start(attack.name, gateway.address);
+    let under = load(gateway, MEASURED).open(normal, rate).await;
+    let memory_bytes = gateway.memory();
+    let done = attacker.stop();
+    tokio::time::sleep(REST).await;
+    let ratio = under.p99_ms / without.p99_ms;
+    let log_lines = gateway.log_lines().saturating_sub(lines + under.requests);
+    Abuse { name: attack.name, what: attack.what, without, under, ratio, memory_bytes, log_lines, done }
+}
+
+fn load(gateway: &Gateway, duration: Duration) -> Load {
+    Load { address: gateway.address, connections: CONNECTIONS, duration, patience: PATIENCE }
+}
+
+/// Short texts, each with the vector that the gateway gave when nobody disturbed it.
+async fn normal(gateway: &Gateway) -> Source {
+    let host = gateway.address.to_string();
+    let mut connection = Connection::open(gateway.address).await.expect("the gateway listens");
+    let mut exchanges = Vec::new();
+    for number in 0..N_TEXTS {
+        let texts = [format!("question {number}: how fast does kelp grow in cold and in warm water?")];
+        let first = Exchange::embed(Api::OpenaiFloats, &host, MODEL, &texts);
+        let answer = connection.ask(first.bytes()).await.expect("the gateway answers");
+        let vectors = exchange::numbers(answer.body).expect("an answer has vectors");
+        exchanges
+            .push(Arc::new(Exchange::embed(Api::Openai, &host, MODEL, &texts).wanting(Api::Openai, vectors)));
+    }
+    Arc::new(move |number| exchanges[(number % exchanges.len() as u64) as usize].clone())
+}
