@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 mod paper;
+mod plot;
 mod roles;
 mod scenes;
 mod servers;
@@ -170,6 +171,8 @@ async fn measure(names: &[&str]) {
         println!("there is no line `{unknown}`: choose from {}", known.join(", "));
         std::process::exit(2);
     }
+    let machine = paper::machine();
+    println!("{machine}\n");
     let mut lines = Vec::new();
     for scene in SCENES.iter().filter(|scene| names.is_empty() || names.contains(&scene.name)) {
         let mut line = Line::new(scene.name, scene.what, scene.against, scene.goal);
@@ -185,7 +188,7 @@ async fn measure(names: &[&str]) {
         println!("{line}");
         lines.push(line);
     }
-    match paper::write(&lines, names.is_empty()) {
+    match paper::write(&lines, names.is_empty(), &machine) {
         Ok(paths) => println!("\nwritten: {}", paths.join(", ")),
         Err(error) => println!("\ncannot write the figures: {error}"),
     }
