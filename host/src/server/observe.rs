@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::body::Body;
 use hyper::{Response, StatusCode};
 use metrics::{counter, gauge, histogram};
+use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::route::Route;
@@ -69,15 +70,19 @@ pub(super) fn answered(exchange: &Exchange, response: &Response<Full<Bytes>>) {
     if let (Some(_), Some(n_texts)) = (record.embedded, record.n_texts) {
         histogram!("embergate_http_request_texts", "route" => label(record)).record(n_texts as f64);
     }
-    // Probes and scrapes come every few seconds.
-    let is_quiet = status.is_success() && record.embedded.is_none();
-    log(exchange, Some(status.as_u16()), response.body().size_hint().exact(), is_quiet);
+    let line = if status.is_success() {
+        // Probes and scrapes come every few seconds.
+        record.embedded.map(|_| 0)
+    } else {
+        exchange.failures.line(Some(status.as_u16()), Instant::now())
+    };
+    log(exchange, Some(status.as_u16()), response.body().size_hint().exact(), line);
 }
 
 /// Counts and logs a request whose client left before there was an answer.
 pub(super) fn given_up(exchange: &Exchange) {
     count(exchange, "none");
-    log(exchange, None, None, false);
+    log(exchange, None, None, exchange.failures.line(None, Instant::now()));
 }
 
 fn count(exchange: &Exchange, status: &'static str) {
@@ -87,13 +92,15 @@ fn count(exchange: &Exchange, status: &'static str) {
         .record(exchange.begun.elapsed().as_secs_f64());
 }
 
-/// Writes one line. Nothing in it is of a client's choice but the ids, which are
-/// made of harmless characters, and what is `None` is left out.
-fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, is_quiet: bool) {
+/// Writes a line: at `info` with the number of those that were left out before it,
+/// or at `debug` where there is none for it. Nothing in it is of a client's choice
+/// but the ids, which are made of harmless characters, and what is `None` is left out.
+fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, line: Option<u64>) {
     let record = &exchange.record;
     let embedded = record.embedded;
+    let message = if status.is_some() { "request" } else { "request given up by its client" };
     macro_rules! line {
-        ($level:ident, $message:literal) => {
+        ($level:ident) => {
             tracing::$level!(
                 request_id = exchange.id,
                 trace_id = exchange.trace_id.as_deref(),
@@ -111,14 +118,14 @@ fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, is_quie
                 client = exchange.shown_client().map(tracing::field::display),
                 bytes_in = record.bytes_in,
                 bytes_out,
-                $message
+                n_left_out = line.filter(|n_left_out| 0 < *n_left_out),
+                "{message}"
             )
         };
     }
-    match (status, is_quiet) {
-        (None, _) => line!(info, "request given up by its client"),
-        (Some(_), true) => line!(debug, "request"),
-        (Some(_), false) => line!(info, "request"),
+    match line {
+        Some(_) => line!(info),
+        None => line!(debug),
     }
 }
 

@@ -20,6 +20,7 @@ use super::answers::Answers;
 use super::body::{Bodies, Held};
 use super::error::ApiError;
 use super::exchange::{Exchange, Peer, REQUEST_ID};
+use super::failures::Failures;
 use super::keys::Keys;
 use super::options::Times;
 use super::route::{Api, Route, Routes};
@@ -37,6 +38,7 @@ const MAX_NUMBERS_INLINE: usize = 64 * 1024;
 pub(super) struct Service {
     shared: Arc<Shared>,
     routes: Routes,
+    failures: Arc<Failures>,
 }
 
 /// What both listeners answer from.
@@ -173,7 +175,7 @@ impl Shared {
 
 impl Service {
     pub(super) fn new(shared: Arc<Shared>, routes: Routes) -> Self {
-        Self { shared, routes }
+        Self { shared, routes, failures: Arc::default() }
     }
 
     /// Answers one request, whatever it is.
@@ -181,7 +183,7 @@ impl Service {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (mut exchange, body) = Exchange::begin(request, peer, &self.shared.config);
+        let (mut exchange, body) = Exchange::begin(request, peer, &self.shared.config, self.failures.clone());
         let span = trace::span(&exchange);
         let answered = self.steps(&mut exchange, body).instrument(span.clone()).await;
         let response = told(&exchange, answered);
