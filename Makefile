@@ -27,8 +27,9 @@ test: plugins ## Install what the tests need, and run them all
 fuzz: ## Let libFuzzer make up requests, for a minute or FUZZ_SECONDS
 	tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
 
-bench: plugins ## Measure plugins and stores against plain code, and normal clients under abuse
-	$(CARGO) bench --bench plugin --bench store --bench abuse
+bench: plugins ## Measure plugins, stores, normal clients under abuse, and the gateway beside its peers
+	tests/bench/peers/install.sh
+	$(CARGO) bench --bench plugin --bench store --bench abuse --bench gateway
 
 lint: plugins ## Check format, lints and documentation, with warnings as errors
 	$(CARGO) fmt --all --check

@@ -23,6 +23,7 @@ mod answers;
 mod body;
 mod error;
 mod exchange;
+mod failures;
 mod guard;
 mod head;
 mod health;

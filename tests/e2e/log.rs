@@ -1,5 +1,6 @@
 //! The access log: a line a request that says all about it but its texts.
 
+use embergate_test_support::binary::{Desk, Gateway};
 use serde_json::{Value, json};
 
 use super::desk;
@@ -15,6 +16,14 @@ fn requests(log: &str) -> Vec<Value> {
     log.lines().map(event).filter(|event| event["message"] == "request").collect()
 }
 
+/// What was logged until the end, which is written behind the requests.
+#[track_caller]
+fn whole_log(desk: &Desk, gateway: Gateway) -> String {
+    gateway.terminate();
+    assert_eq!(gateway.wait().0, Some(0));
+    desk.log()
+}
+
 #[test]
 fn a_request_is_one_line_with_all_about_it_but_its_texts() {
     let desk = desk();
@@ -27,7 +36,7 @@ fn a_request_is_one_line_with_all_about_it_but_its_texts() {
     let body = json!({ "model": format!("{MODEL}:latest"), "input": [SECRET, SECRET] });
     let answer = gateway.ask("POST", "/v1/embeddings", &headers, &body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.body);
-    let log = desk.log();
+    let log = whole_log(&desk, gateway);
     let [line] = &requests(&log)[..] else { panic!("not one line: {log}") };
     for (field, want) in [
         ("level", json!("INFO")),
@@ -62,7 +71,7 @@ fn what_was_refused_is_logged_and_what_was_probed_is_not() {
     assert_eq!(gateway.get("/nowhere/kelp").status, 404);
     let wrong = gateway.post("/api/embed", &json!({ "model": MODEL, "input": [SECRET, ""] }));
     assert_eq!(wrong.status, 400, "{}", wrong.body);
-    let log = desk.log();
+    let log = whole_log(&desk, gateway);
     let lines = requests(&log);
     let told: Vec<_> =
         lines.iter().map(|line| json!([line["route"], line["status"], line["error"]])).collect();
@@ -83,7 +92,7 @@ fn nothing_that_a_client_sends_makes_a_line_of_its_own() {
     let body = json!({ "model": "m\nINFO forged", "input": "x\r\nINFO forged", "forged\n": 1 });
     let answer = gateway.ask("POST", "/v1/embeddings", &headers, &body.to_string());
     assert!((400..500).contains(&answer.status), "{}", answer.body);
-    let log = desk.log();
+    let log = whole_log(&desk, gateway);
     assert!(log.lines().any(|line| line.contains("status=400") || line.contains("status=404")), "{log}");
     assert!(!log.contains("forged"), "{log}");
 }

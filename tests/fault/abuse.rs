@@ -11,5 +11,6 @@ mod heads;
 mod http2;
 mod leaving;
 mod readers;
+mod refused;
 mod smuggling;
 mod tls;

@@ -1,8 +1,8 @@
 //! One request on its way: what came, when and from where, and what was found out about it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -12,6 +12,7 @@ use hyper::{HeaderMap, Method, Request, Response, Uri, Version};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::failures::Failures;
 use super::keys::{self, Caller};
 use super::observe::{self, Record};
 use super::{Config, trace};
@@ -49,13 +50,19 @@ pub(super) struct Exchange {
     pub(super) record: Record,
     /// Whether no other request may come over this connection.
     pub(super) ends_connection: bool,
+    pub(super) failures: Arc<Failures>,
     shows_client: bool,
     ended: bool,
 }
 
 impl Exchange {
     /// Begins the exchange with a request from `peer`, and hands its body back.
-    pub(super) fn begin<B>(request: Request<B>, peer: Peer, config: &Config) -> (Self, B) {
+    pub(super) fn begin<B>(
+        request: Request<B>,
+        peer: Peer,
+        config: &Config,
+        failures: Arc<Failures>,
+    ) -> (Self, B) {
         let begun = Instant::now();
         let (Parts { method, uri, version, mut headers, .. }, body) = request.into_parts();
         keys::hide(&mut headers);
@@ -72,6 +79,7 @@ impl Exchange {
             caller: Caller::default(),
             record: Record::default(),
             ends_connection: false,
+            failures,
             shows_client: config.log_client_address,
             ended: false,
         };

@@ -89,6 +89,8 @@ pub(super) fn end_connection(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use hyper::Request;
 
     use super::*;
@@ -103,7 +105,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), over_tls: false };
-        let (exchange, ()) = Exchange::begin(request.body(()).unwrap(), peer, &Config::default());
+        let (exchange, ()) =
+            Exchange::begin(request.body(()).unwrap(), peer, &Config::default(), Arc::default());
         let got = check(&exchange, &Config::default()).err().map(|error| error.status.as_u16());
         assert_eq!(got, refused, "{uri} {headers:?}");
     }

@@ -28,6 +28,7 @@ mod strangers;
 
 pub(super) use self::caller::Caller;
 pub(super) use self::key::Usage;
+pub(super) use self::quota::Quota;
 pub use self::right::Right;
 pub use self::secret::{HashError, KeyHash, NoRandomness, Secret, WrittenHash};
 pub(super) use self::sent::hide;

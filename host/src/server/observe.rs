@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::body::Body;
 use hyper::{Response, StatusCode};
 use metrics::{counter, gauge, histogram};
+use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::route::Route;
@@ -71,15 +72,19 @@ pub(super) fn answered(exchange: &Exchange, response: &Response<Full<Bytes>>) {
     if let (Some(_), Some(n_texts)) = (record.embedded, record.n_texts) {
         histogram!("embergate_http_request_texts", "route" => label(record)).record(n_texts as f64);
     }
-    // Probes and scrapes come every few seconds.
-    let is_quiet = status.is_success() && record.embedded.is_none();
-    log(exchange, Some(status.as_u16()), response.body().size_hint().exact(), is_quiet);
+    let line = if status.is_success() {
+        // Probes and scrapes come every few seconds.
+        record.embedded.map(|_| 0)
+    } else {
+        exchange.failures.line(Some(status.as_u16()), Instant::now())
+    };
+    log(exchange, Some(status.as_u16()), response.body().size_hint().exact(), line);
 }
 
 /// Counts and logs a request whose client left before there was an answer.
 pub(super) fn given_up(exchange: &Exchange) {
     count(exchange, "none");
-    log(exchange, None, None, false);
+    log(exchange, None, None, exchange.failures.line(None, Instant::now()));
 }
 
 fn count(exchange: &Exchange, status: &'static str) {
@@ -89,13 +94,18 @@ fn count(exchange: &Exchange, status: &'static str) {
         .record(exchange.begun.elapsed().as_secs_f64());
 }
 
-/// Writes one line. Nothing in it is of a client's choice but the ids, which are
-/// made of harmless characters, and what is `None` is left out.
-fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, is_quiet: bool) {
+/// Writes a line: at `info` with the number of those that were left out before it,
+/// or at `debug` where there is none for it. Nothing in it is of a client's choice
+/// but the ids, which are made of harmless characters, and what is `None` is left out.
+fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, line: Option<u64>) {
     let record = &exchange.record;
     let embedded = record.embedded;
+    let message = match status {
+        Some(_) => "request",
+        None => "request left unanswered: its client left, or was cut off",
+    };
     macro_rules! line {
-        ($level:ident, $message:literal) => {
+        ($level:ident) => {
             tracing::$level!(
                 request_id = exchange.id,
                 trace_id = exchange.trace_id.as_deref(),
@@ -114,14 +124,14 @@ fn log(exchange: &Exchange, status: Option<u16>, bytes_out: Option<u64>, is_quie
                 client = exchange.shown_client().map(tracing::field::display),
                 bytes_in = record.bytes_in,
                 bytes_out,
-                $message
+                n_left_out = line.filter(|n_left_out| 0 < *n_left_out),
+                "{message}"
             )
         };
     }
-    match (status, is_quiet) {
-        (None, _) => line!(info, "request left unanswered: its client left, or was cut off"),
-        (Some(_), true) => line!(debug, "request"),
-        (Some(_), false) => line!(info, "request"),
+    match line {
+        Some(_) => line!(info),
+        None => line!(debug),
     }
 }
 

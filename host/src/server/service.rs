@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::error::ApiError;
 use super::exchange::{Exchange, Peer, REQUEST_ID};
+use super::failures::Failures;
 use super::route::{Api, Route, Routes};
 use super::shared::Shared;
 use super::timing::SERVER_TIMING;
@@ -24,11 +25,12 @@ use super::{admin, guard, head, health, ollama, openai, openapi, trace};
 pub(super) struct Service {
     shared: Arc<Shared>,
     routes: Routes,
+    failures: Arc<Failures>,
 }
 
 impl Service {
     pub(super) fn new(shared: Arc<Shared>, routes: Routes) -> Self {
-        Self { shared, routes }
+        Self { shared, routes, failures: Arc::default() }
     }
 
     /// Answers one request, whatever it is.
@@ -36,7 +38,7 @@ impl Service {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (mut exchange, body) = Exchange::begin(request, peer, &self.shared.config);
+        let (mut exchange, body) = Exchange::begin(request, peer, &self.shared.config, self.failures.clone());
         let span = trace::span(&exchange);
         let answered = self.steps(&mut exchange, body).instrument(span.clone()).await;
         exchange.record.error = answered.as_ref().err().and_then(ApiError::reason);

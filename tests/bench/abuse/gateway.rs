@@ -12,14 +12,29 @@ use serde_json::Value;
 /// The model inside the binary, so that nothing is measured but the gateway.
 pub(crate) const MODEL: &str = "static-embed-en-256";
 
-const CONFIGURATION: &str = "
-[server]
+/// What requests may have of memory: bodies, answers, and a head for each connection.
+pub(crate) const MEMORY: u64 = MAX_BODIES + MAX_ANSWERS + MAX_CONNECTIONS * MAX_HEAD;
+const MAX_BODIES: u64 = 256 << 20;
+const MAX_ANSWERS: u64 = 256 << 20;
+const MAX_CONNECTIONS: u64 = 1024;
+const MAX_HEAD: u64 = 64 << 10;
+
+/// The bounds are as they are without being written.
+fn configuration() -> String {
+    format!(
+        "[server]
 listen = \"127.0.0.1:0\"
+max_bodies = {MAX_BODIES}
+max_answers = {MAX_ANSWERS}
+max_connections = {MAX_CONNECTIONS}
+max_head = {MAX_HEAD}
 [admin]
 listen = \"127.0.0.1:0\"
 [cache]
 max_bytes = 0
-";
+"
+    )
+}
 
 /// A running gateway. Killed when dropped.
 pub(crate) struct Gateway {
@@ -34,7 +49,7 @@ impl Gateway {
     pub(crate) fn start() -> Self {
         let binary = std::env::var("EMBERGATE_BENCH_BINARY");
         let desk = Desk::new(binary.as_deref().unwrap_or(env!("CARGO_BIN_EXE_embergate")));
-        let configuration = desk.write("bench.toml", CONFIGURATION);
+        let configuration = desk.write("bench.toml", configuration());
         let log = desk.folder().join("log");
         let mut child = desk
             .command(&["serve", "--json", "--config"])

@@ -3,6 +3,7 @@
 //! Its vectors follow from model and text alone, so that a test can tell whether
 //! each text got its own.
 
+mod pace;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::gate::{Gate, Held};
+
+pub use pace::Pace;
+use pace::{Periodic, Runner};
 
 /// The text that the gateway has embedded to see whether all is well.
 pub const CANARY: &str = "A canary sings while the air is good.";
@@ -95,6 +99,8 @@ struct State {
     always: Option<Fault>,
     /// Tokens beyond which texts are cut without a word.
     cut_at: Option<usize>,
+    /// For one call in some.
+    periodic: Option<Periodic>,
     /// For every call that has this text.
     poison: BTreeMap<String, Fault>,
     /// Calls for the canary alone, which wait at no gate and are no batches.
@@ -107,6 +113,9 @@ struct State {
     requests: Vec<serde_json::Value>,
     in_flight: usize,
     max_in_flight: usize,
+    runner: Runner,
+    /// Whether calls are kept for the test to look at.
+    forgets: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -176,6 +185,11 @@ impl OllamaSim {
         self.shared.lock().always = Some(fault);
     }
 
+    /// One call in `every` goes wrong so.
+    pub fn fail_every(&self, every: usize, fault: Fault) {
+        self.shared.lock().periodic = Some(Periodic::new(every, fault));
+    }
+
     /// Every call that has `text` goes wrong so.
     pub fn fail_on(&self, text: &str, fault: Fault) {
         self.shared.lock().poison.insert(text.to_owned(), fault);
@@ -197,8 +211,19 @@ impl OllamaSim {
         let mut state = self.shared.lock();
         state.scripted.clear();
         state.always = None;
+        state.periodic = None;
         state.poison.clear();
         state.sings = None;
+    }
+
+    /// How long calls take from now on.
+    pub fn set_pace(&self, pace: Pace) {
+        self.shared.lock().runner.pace = pace;
+    }
+
+    /// Keeps no calls from now on: a load test makes too many.
+    pub fn forget_calls(&self) {
+        self.shared.lock().forgets = true;
     }
 
     /// What `/api/version` says.

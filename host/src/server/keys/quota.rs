@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// A limit of one key. Taking is one atomic step, whoever else takes.
+/// A limit. Taking is one atomic step, whoever else takes.
 #[derive(Debug)]
-pub(super) struct Quota {
+pub(in crate::server) struct Quota {
     per_minute: u32,
     /// Nanoseconds in which one comes back.
     each: u64,
@@ -24,7 +24,7 @@ pub(super) struct Quota {
 
 /// Too much for now, or for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spent {
+pub(in crate::server) enum Spent {
     /// As much as was asked for is there after this time, if nobody else takes it.
     Until(Duration),
     /// More than a whole minute's worth was asked for.
@@ -33,7 +33,7 @@ pub(super) enum Spent {
 
 impl Quota {
     /// Everything is there at the beginning. Zero counts as one.
-    pub(super) fn new(per_minute: u32, epoch: Instant) -> Self {
+    pub(in crate::server) fn new(per_minute: u32, epoch: Instant) -> Self {
         let per_minute = per_minute.max(1);
         Self { per_minute, each: MINUTE / u64::from(per_minute), epoch, full_at: AtomicU64::new(0) }
     }
@@ -43,7 +43,7 @@ impl Quota {
     }
 
     /// Takes `n`, or nothing.
-    pub(super) fn take(&self, n: u64, now: Instant) -> Result<(), Spent> {
+    pub(in crate::server) fn take(&self, n: u64, now: Instant) -> Result<(), Spent> {
         if u64::from(self.per_minute) < n {
             return Err(Spent::Never);
         }

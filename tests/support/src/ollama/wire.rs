@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CANARY, Fault, Model, Shared, State, vector};
+use super::{CANARY, Fault, Model, Periodic, Shared, State, vector};
 
 /// Special tokens of every text.
 const N_SPECIAL: usize = 2;
@@ -108,15 +108,24 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
             state.n_canaries += 1;
             None
         } else {
-            state.batches.push(texts.clone());
-            state.requests.push(serde_json::from_slice(body).unwrap_or_default());
+            if !state.forgets {
+                state.batches.push(texts.clone());
+                state.requests.push(serde_json::from_slice(body).unwrap_or_default());
+            }
             poison.is_none().then(|| state.scripted.pop_front()).flatten()
         };
-        poison.or(scripted).or_else(|| state.always.clone())
+        poison
+            .or(scripted)
+            .or_else(|| state.periodic.as_mut().filter(|_| !is_canary).and_then(Periodic::next))
+            .or_else(|| state.always.clone())
     };
     let in_flight = (!is_canary).then(|| InFlight::new(shared));
     if !is_canary {
         shared.gate.pass().await;
+    }
+    let due = shared.lock().runner.take(texts.len());
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
     }
     let known = shared.lock().models.get(&call.model).cloned();
     let Some(model) = known else {
@@ -145,22 +154,76 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         _ => {}
     }
     drop(in_flight);
+    if api == Api::Openai && call.encoding_format.as_deref() == Some("base64") {
+        return Ok(error(api, 400, "this simulator writes numbers only"));
+    }
+    Ok(text_answer(200, written(api, &call.model, &vectors, n_tokens, fault.as_ref())))
+}
+
+/// Borrows its vectors: a simulator shares its processors with what is measured.
+#[derive(Serialize)]
+struct OllamaAnswer<'v> {
+    model: &'v str,
+    embeddings: Vec<&'v [f32]>,
+    total_duration: u64,
+    prompt_eval_count: usize,
+}
+
+#[derive(Serialize)]
+struct OpenaiAnswer<'v> {
+    object: &'static str,
+    data: Vec<OpenaiItem<'v>>,
+    model: &'v str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct OpenaiItem<'v> {
+    object: &'static str,
+    index: usize,
+    embedding: &'v [f32],
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// The body with `vectors`, spoilt as `fault` says.
+fn written(api: Api, model: &str, vectors: &[Vec<f32>], n_tokens: usize, fault: Option<&Fault>) -> String {
+    let mut in_order: Vec<(usize, &[f32])> = vectors.iter().map(Vec::as_slice).enumerate().collect();
+    match fault {
+        Some(Fault::Reversed) => in_order.reverse(),
+        Some(Fault::SameIndex) => in_order.iter_mut().for_each(|(index, _)| *index = 0),
+        _ => {}
+    }
     let body = match api {
-        Api::Ollama => ollama_body(&call.model, vectors, n_tokens, fault.as_ref()),
-        Api::Openai if call.encoding_format.as_deref() == Some("base64") => {
-            return Ok(error(api, 400, "this simulator writes numbers only"));
-        }
-        Api::Openai => openai_body(&call.model, vectors, n_tokens, fault.as_ref()),
+        Api::Ollama => serde_json::to_string(&OllamaAnswer {
+            model,
+            embeddings: in_order.into_iter().map(|(_, vector)| vector).collect(),
+            total_duration: 1,
+            prompt_eval_count: n_tokens,
+        }),
+        Api::Openai => serde_json::to_string(&OpenaiAnswer {
+            object: "list",
+            data: in_order
+                .into_iter()
+                .map(|(index, embedding)| OpenaiItem { object: "embedding", index, embedding })
+                .collect(),
+            model,
+            usage: Usage { prompt_tokens: n_tokens, total_tokens: n_tokens },
+        }),
     };
-    let mut text = body.to_string();
-    if fault == Some(Fault::Nan) {
+    let mut body = body.expect("numbers and strings can be written");
+    if fault == Some(&Fault::Nan) {
         // In front of the first number of the first vector.
         let before = if api == Api::Ollama { "\"embeddings\":[[" } else { "\"embedding\":[" };
-        if let Some(at) = text.find(before) {
-            text.insert_str(at + before.len(), "NaN,");
+        if let Some(at) = body.find(before) {
+            body.insert_str(at + before.len(), "NaN,");
         }
     }
-    Ok(text_answer(200, text))
+    body
 }
 
 fn n_tokens(text: &str) -> usize {
@@ -174,28 +237,6 @@ fn cut(text: &str, limit: usize) -> String {
     }
     let words: Vec<&str> = text.split_whitespace().take(limit.saturating_sub(N_SPECIAL)).collect();
     words.join(" ")
-}
-
-fn ollama_body(model: &str, mut vectors: Vec<Vec<f32>>, n_tokens: usize, fault: Option<&Fault>) -> Value {
-    if fault == Some(&Fault::Reversed) {
-        vectors.reverse();
-    }
-    json!({ "model": model, "embeddings": vectors, "total_duration": 1, "prompt_eval_count": n_tokens })
-}
-
-fn openai_body(model: &str, vectors: Vec<Vec<f32>>, n_tokens: usize, fault: Option<&Fault>) -> Value {
-    let mut data: Vec<Value> = vectors
-        .into_iter()
-        .enumerate()
-        .map(|(index, embedding)| {
-            let index = if fault == Some(&Fault::SameIndex) { 0 } else { index };
-            json!({ "object": "embedding", "index": index, "embedding": embedding })
-        })
-        .collect();
-    if fault == Some(&Fault::Reversed) {
-        data.reverse();
-    }
-    json!({ "object": "list", "model": model, "data": data, "usage": { "prompt_tokens": n_tokens, "total_tokens": n_tokens } })
 }
 
 fn tags(shared: &Shared) -> Value {
