@@ -32,7 +32,7 @@ pub(super) struct Index {
     /// The collection, made where there is none of that name
     #[arg(long, short, value_name = "NAME")]
     collection: String,
-    /// The model of a new collection; else the first [[model]] table's, else the built-in one
+    /// The model of a new collection; else the first `[[model]]` table's, else the built-in one
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// The language of a new collection, such as `tr`: how words are split and stemmed

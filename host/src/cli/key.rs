@@ -42,7 +42,7 @@ Example:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Make an API key, show it once, and print the [[key]] table that lets it in
+    /// Make an API key, show it once, and print the `[[key]]` table that lets it in
     #[command(after_help = NEW_HELP)]
     New(New),
     /// Read an API key from standard input, and print its SHA-256
