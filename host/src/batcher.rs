@@ -260,12 +260,6 @@ impl<B: Backend> Batcher<B> {
         self.shared.dispatch();
     }
 
-    /// Lets `upstream` take no more texts of `queue`. Where nobody is left to take them, they wait.
-    pub fn dismiss(&self, queue: usize, upstream: usize) {
-        self.shared.lock().dismiss(queue, upstream);
-        self.shared.dispatch();
-    }
-
     /// Lets `upstream` take nothing from any queue until [`Batcher::readmit`]; its
     /// calls under way end as they may.
     ///

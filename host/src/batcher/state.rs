@@ -118,12 +118,6 @@ impl<B: Backend> State<B> {
         self.fail_stranded(queue);
     }
 
-    pub(super) fn dismiss(&mut self, queue: usize, upstream: usize) {
-        self.queues[queue].members.retain(|member| *member != upstream);
-        self.queues[queue].forget_speed(upstream);
-        self.fail_stranded(queue);
-    }
-
     pub(super) fn eject(&mut self, upstream: usize, error: B::Error) {
         self.n_ejections += 1;
         self.upstreams[upstream].ejected = Some((self.n_ejections, error));

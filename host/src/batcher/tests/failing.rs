@@ -105,8 +105,8 @@ async fn a_batch_that_fails_after_the_last_ejection_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_without_upstreams_waits_for_one() {
-    let bench = Bench::new(Config::default(), &[1], Fake::open());
-    bench.batcher.dismiss(bench.queue.index(), 0);
+    let mut bench = Bench::new(Config::default(), &[1], Fake::open());
+    bench.queue = bench.batcher.open(&Queue { model: "n".into(), way: "whole" }, ());
     let reply = bench.submit(Lane::Interactive, &texts(0..1));
     settle().await;
     assert!(bench.sizes().is_empty());
