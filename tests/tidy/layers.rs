@@ -10,7 +10,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
     ("wit_component", &["plugin"]),
-    ("wit_parser", &["plugin"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
     ("tokio_rustls", &["server"]),
