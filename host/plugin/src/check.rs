@@ -5,12 +5,13 @@
 
 use std::time::Instant;
 
+use embergate_core::document::{Chunk, Chunks, Patch, Span};
+
 use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::{chunker, preprocessor};
 use super::imports::{SLICE_BYTES, Work};
 use super::offsets::Offsets;
 use super::{Call, Edit};
-use crate::document::{Chunk, Chunks, Patch, Span};
 
 /// Checks an edit of `text`.
 pub(super) fn edit(text: &str, edit: preprocessor::Edit) -> Result<Edit, String> {

@@ -1,5 +1,7 @@
 //! Calls a plugin on documents and hands back what passed the checks.
 
+use embergate_core::document::{Chunks, Document};
+use embergate_core::model::Purpose;
 use tokio::sync::SemaphorePermit;
 
 use super::bindings::embergate::plugin::types;
@@ -7,8 +9,6 @@ use super::bindings::exports::embergate::plugin::preprocessor;
 use super::imports::{SLICE_BYTES, Work};
 use super::instance::Instance;
 use super::{Call, Edit, Plugin, PluginError, Preprocessed, check};
-use crate::document::{Chunks, Document};
-use crate::model::Purpose;
 
 impl Plugin {
     /// Runs `preprocessor.process` on `documents`; one checked answer for each, in order.

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn model() -> Tokenizer {
-        Tokenizer::from_bytes("the embedded model", include_bytes!("../../model/tokenizer.json")).unwrap()
+        Tokenizer::from_bytes("the embedded model", include_bytes!("../../../model/tokenizer.json")).unwrap()
     }
 
     #[track_caller]
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn truncation_in_the_file_is_switched_off() {
         let mut file: serde_json::Value =
-            serde_json::from_slice(include_bytes!("../../model/tokenizer.json")).unwrap();
+            serde_json::from_slice(include_bytes!("../../../model/tokenizer.json")).unwrap();
         file["truncation"] = serde_json::json!({
             "direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0
         });

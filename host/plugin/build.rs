@@ -11,10 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+/// The workspace's folder, from this package's.
+const WORKSPACE: &str = "../..";
+
 fn main() {
     println!("cargo:rerun-if-env-changed=EMBERGATE_BUNDLE");
     println!("cargo:rerun-if-env-changed=CARGO_TARGET_DIR");
-    println!("cargo:rerun-if-changed=host/build.rs");
+    println!("cargo:rerun-if-changed=build.rs");
+    // Cargo starts build scripts in the package's folder; all paths here are seen from the workspace's.
+    std::env::set_current_dir(WORKSPACE).expect("the package is two folders down in the workspace");
 
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let modules = match std::env::var("EMBERGATE_BUNDLE").as_deref() {
@@ -54,7 +59,7 @@ fn built_plugins() -> Vec<(String, PathBuf)> {
         sources.extend(["src", "Cargo.toml"].map(|part| Path::new("plugins").join(name).join(part)));
     }
     for source in &sources {
-        println!("cargo:rerun-if-changed={}", source.display());
+        println!("cargo:rerun-if-changed={WORKSPACE}/{}", source.display());
     }
 
     let newest = sources.iter().filter_map(|source| newest(source)).max();
@@ -79,7 +84,7 @@ fn plugin_names() -> Vec<String> {
 
 /// Returns the folder that `plugins/build.sh` takes as cargo's.
 fn target_dir() -> PathBuf {
-    let root = std::env::current_dir().expect("cargo starts build scripts in the package's folder");
+    let root = std::env::current_dir().expect("the workspace is there");
     root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 

@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn an_instance_may_grow_up_to_its_limit() {
         let mut budget =
-            Budget::new(&Limits { memory: crate::units::ByteSize::kib(128), ..Limits::default() });
+            Budget::new(&Limits { memory: embergate_core::units::ByteSize::kib(128), ..Limits::default() });
         assert!(budget.memory_growing(0, 64 << 10, None).unwrap());
         assert!(!budget.memory_growing(64 << 10, 192 << 10, None).unwrap());
         assert!(budget.denied.is_some());

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use embergate_core::units::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::imports::SLICE_BYTES;
-use crate::units::ByteSize;
 
 /// What a call may use. The `[plugins.limits]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use embergate_core::document::source_map::Patch;
+use embergate_core::model::{Embedding, ModelName, Purpose};
+use embergate_core::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
-
-use crate::document::source_map::Patch;
-use crate::model::{Embedding, ModelName, Purpose};
-use crate::tokenizer::Tokenizer;
 
 mod bindings;
 mod call;
@@ -33,6 +32,9 @@ mod settings;
 mod state;
 
 pub use limits::{Limits, OwnLimits};
+
+/// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
+const LOG: &str = "embergate::plugin";
 
 /// The `[plugins]` table: where plugins are, and the limits of those that set none.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::Limits;
 use super::bindings::embergate::plugin::{embedder, log, text, types};
 use super::state::State;
+use super::{LOG, Limits};
 
 /// How often running guests are interrupted to look at their deadline.
 const TICK: Duration = Duration::from_millis(1);
@@ -79,6 +79,7 @@ fn engine(instances: usize, limits: &[Limits]) -> wasmtime::Result<Engine> {
         Err(error) => {
             // A pool reserves gigabytes of addresses, and some systems have few.
             tracing::info!(
+                target: LOG,
                 error = format!("{error:#}"),
                 "no room for a pool of plugin instances; each is made on demand"
             );
@@ -142,7 +143,7 @@ impl Ticker {
             Ok(handle) => Some(handle.thread().clone()),
             Err(error) => {
                 // Host calls still meet the deadline; a guest that spins does not.
-                tracing::error!(%error, "cannot start the clock that stops runaway plugins");
+                tracing::error!(target: LOG, %error, "cannot start the clock that stops runaway plugins");
                 None
             }
         };

@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use embergate_core::document::{self, Document};
+use embergate_core::model::ModelName;
+use embergate_core::tokenizer::Tokenizer;
 use wasmtime::{Trap, bail};
 
 use super::bindings::embergate::plugin::types::{Error, OffsetUnit, Span};
@@ -14,10 +17,7 @@ use super::bindings::embergate::plugin::{embedder, log, text, types};
 use super::offsets::{Offsets, from_bytes};
 use super::segment::{self, segment_while};
 use super::state::State;
-use super::{Call, SpanEmbedder};
-use crate::document::Document;
-use crate::model::ModelName;
-use crate::tokenizer::Tokenizer;
+use super::{Call, LOG, SpanEmbedder};
 
 /// Bytes that are worked on at once, where a request is served.
 pub(super) const SLICE_BYTES: usize = 64 * 1024;
@@ -52,7 +52,7 @@ impl Work {
     }
 
     /// Returns the tokens of a span that the guest had counted.
-    pub(super) fn counted(&self, doc: u32, span: crate::document::Span) -> Option<u32> {
+    pub(super) fn counted(&self, doc: u32, span: document::Span) -> Option<u32> {
         self.counts.get(&(doc, span.start, span.end)).copied()
     }
 
@@ -216,14 +216,14 @@ impl log::Host for State {
         let fields: Vec<_> =
             fields.iter().take(LOG_FIELDS).map(|(name, value)| (cut(name), cut(value))).collect();
         match level {
-            log::Level::Trace => tracing::trace!(plugin, ?fields, "{message}"),
-            log::Level::Debug => tracing::debug!(plugin, ?fields, "{message}"),
-            log::Level::Info => tracing::info!(plugin, ?fields, "{message}"),
-            log::Level::Warn => tracing::warn!(plugin, ?fields, "{message}"),
-            log::Level::Error => tracing::error!(plugin, ?fields, "{message}"),
+            log::Level::Trace => tracing::trace!(target: LOG, plugin, ?fields, "{message}"),
+            log::Level::Debug => tracing::debug!(target: LOG, plugin, ?fields, "{message}"),
+            log::Level::Info => tracing::info!(target: LOG, plugin, ?fields, "{message}"),
+            log::Level::Warn => tracing::warn!(target: LOG, plugin, ?fields, "{message}"),
+            log::Level::Error => tracing::error!(target: LOG, plugin, ?fields, "{message}"),
         }
         if self.log_lines == 0 {
-            tracing::warn!(plugin, "the plugin wrote as many log lines as one call may; the rest is dropped");
+            tracing::warn!(target: LOG, plugin, "the plugin wrote as many log lines as one call may; the rest is dropped");
         }
         Ok(())
     }
@@ -233,11 +233,11 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LOG_BYTES)]
 }
 
-fn in_bytes(text: &str, unit: OffsetUnit, spans: &[Span]) -> wasmtime::Result<Vec<crate::document::Span>> {
+fn in_bytes(text: &str, unit: OffsetUnit, spans: &[Span]) -> wasmtime::Result<Vec<document::Span>> {
     let offsets = Offsets::new(text, unit);
     let place = |span: &Span| {
         let (start, end) = (offsets.byte(span.start)?, offsets.byte(span.end)?);
-        (start <= end).then(|| crate::document::Span::new(start, end))
+        (start <= end).then(|| document::Span::new(start, end))
     };
     let mut places = Vec::with_capacity(spans.len());
     for (index, span) in spans.iter().enumerate() {
@@ -275,9 +275,10 @@ fn count_all<'t>(
 
 #[cfg(test)]
 mod tests {
+    use embergate_core::model::{Embedding, Purpose};
+
     use super::*;
-    use crate::model::{Embedding, Purpose};
-    use crate::plugin::Limits;
+    use crate::Limits;
 
     const TEXT: &str = "kelp é and eelgrass";
 
@@ -329,7 +330,7 @@ mod tests {
         let counts = text::Host::count_tokens(&mut state, 0, OffsetUnit::Utf8Byte, asked).await.unwrap();
         assert_eq!(counts, [1, 3, 1]);
         let work = state.work.unwrap();
-        assert_eq!(work.counted(0, crate::document::Span::new(8, 20)), Some(3));
+        assert_eq!(work.counted(0, document::Span::new(8, 20)), Some(3));
     }
 
     #[tokio::test]

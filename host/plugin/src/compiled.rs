@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::LOG;
+
 /// Bytes of the hash that stands before the code in each file.
 const HASH_BYTES: usize = blake3::OUT_LEN;
 
@@ -22,14 +24,14 @@ impl Compiled {
         let default =
             || directories::ProjectDirs::from("", "", "embergate").map(|it| it.cache_dir().join("plugins"));
         let Some(dir) = dir.map(Path::to_owned).or_else(default) else {
-            tracing::warn!("there is no folder for compiled plugins: set `plugins.cache_dir`");
+            tracing::warn!(target: LOG, "there is no folder for compiled plugins: set `plugins.cache_dir`");
             return Self { dir: None };
         };
         match make_private(&dir) {
             Ok(()) => Self { dir: Some(dir) },
             Err(error) => {
                 let dir = dir.display();
-                tracing::warn!(%dir, %error, "compiled plugins are not kept: set `plugins.cache_dir` to a folder of your own");
+                tracing::warn!(target: LOG, %dir, %error, "compiled plugins are not kept: set `plugins.cache_dir` to a folder of your own");
                 Self { dir: None }
             }
         }
@@ -49,7 +51,7 @@ impl Compiled {
         if let Err(error) =
             component.serialize().map_err(io::Error::other).and_then(|code| store(&path, &code))
         {
-            tracing::warn!(path = %path.display(), %error, "cannot keep a compiled plugin");
+            tracing::warn!(target: LOG, path = %path.display(), %error, "cannot keep a compiled plugin");
         }
         Ok(component)
     }
@@ -80,7 +82,7 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
     let file = std::fs::read(path).ok()?;
     let (hash, code) = file.split_at_checked(HASH_BYTES)?;
     if blake3::hash(code).as_bytes() != hash {
-        tracing::warn!(path = %path.display(), "a compiled plugin is damaged; it is compiled again");
+        tracing::warn!(target: LOG, path = %path.display(), "a compiled plugin is damaged; it is compiled again");
         return None;
     }
     #[allow(unsafe_code, reason = "loading compiled components is what the cache is for")]
@@ -88,7 +90,9 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
     // only this user can write to their folder. Wasmtime refuses code of another
     // version or configuration by itself.
     let component = unsafe { Component::deserialize(engine, code) };
-    component.inspect_err(|error| tracing::debug!("a compiled plugin is outdated: {error:#}")).ok()
+    component
+        .inspect_err(|error| tracing::debug!(target: LOG, "a compiled plugin is outdated: {error:#}"))
+        .ok()
 }
 
 /// Writes beside and renames, so that a reader never sees half a file.

@@ -3,7 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 
 wasmtime::component::bindgen!({
-    path: "wit",
+    path: "../../wit",
     inline: "
         package embergate:host;
 
