@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
+use crate::errand::Errand;
+
 use self::meters::Meters;
 use self::state::State;
 use self::unit::Entry;
@@ -290,11 +292,18 @@ impl<B: Backend> Batcher<B> {
     }
 
     /// Queues `texts` of the current span's request, for which `places` was taken;
-    /// one reply for each, in order.
+    /// one reply for each, in order, and the call that a free slot begins with them.
     ///
+    /// The call is made while the errand is polled, or after it was dropped.
     /// A reply closes without an answer when the batcher shuts down, or when
     /// `places` was taken for fewer texts.
-    pub fn submit(&self, queue: usize, lane: Lane, texts: Vec<Text>, mut places: Places) -> Vec<Reply<B>> {
+    pub fn submit(
+        &self,
+        queue: usize,
+        lane: Lane,
+        texts: Vec<Text>,
+        mut places: Places,
+    ) -> (Vec<Reply<B>>, Errand) {
         let (at, span) = (Instant::now(), Span::current());
         let mut replies = Vec::with_capacity(texts.len());
         let mut entries = Vec::with_capacity(texts.len());
@@ -305,8 +314,7 @@ impl<B: Backend> Batcher<B> {
                 entries.push(Entry { text, reply, at, span: span.clone(), _place: place });
             }
         }
-        self.shared.push(queue, lane, entries);
-        replies
+        (replies, self.shared.push(queue, lane, entries))
     }
 
     /// Lets what is queued end, and stops the rest at `deadline`.

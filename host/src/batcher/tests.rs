@@ -89,7 +89,7 @@ impl Bench {
     fn submit(&self, lane: Lane, texts: &[String]) -> Vec<Reply<Fake>> {
         let places = self.batcher.reserve(texts.len()).unwrap();
         let texts = texts.iter().map(|text| Text { text: text.as_str().into(), n_tokens: 1 }).collect();
-        self.batcher.submit(self.queue.index(), lane, texts, places)
+        self.batcher.submit(self.queue.index(), lane, texts, places).0
     }
 
     /// Lets `n_calls` end, and everything that follows from it happen.
@@ -161,7 +161,7 @@ async fn tokens_bound_a_batch_but_one_text_always_goes() {
     let bench = Bench::new(Config { max_tokens: 10, ..Config::default() }, &[1], Fake::open());
     let places = bench.batcher.reserve(4).unwrap();
     let sized = [6, 4, 99, 1].map(|n_tokens| Text { text: "t".into(), n_tokens });
-    let replies = bench.batcher.submit(0, Lane::Bulk, sized.to_vec(), places);
+    let (replies, _) = bench.batcher.submit(0, Lane::Bulk, sized.to_vec(), places);
     all(replies).await;
     assert_eq!(bench.sizes(), [2, 1, 1]);
 }
@@ -312,7 +312,8 @@ async fn a_queue_that_opens_takes_the_place_of_one_that_was_closed_and_none_of_i
     let open = |model: &str| bench.batcher.open(&Queue { model: model.into(), way: "whole" }, ());
     let submit = |queue: &Lease<Fake>| {
         let text = Text { text: "t".into(), n_tokens: 1 };
-        bench.batcher.submit(queue.index(), Lane::Interactive, vec![text], bench.batcher.reserve(1).unwrap())
+        let places = bench.batcher.reserve(1).unwrap();
+        bench.batcher.submit(queue.index(), Lane::Interactive, vec![text], places).0
     };
     let first = open("first");
     bench.batcher.admit(first.index(), 0);
@@ -335,7 +336,7 @@ async fn what_waits_in_a_queue_that_closes_is_let_go() {
     let queue = bench.batcher.open(&Queue { model: "m".into(), way: "cut" }, ());
     let text = Text { text: "t".into(), n_tokens: 1 };
     let places = bench.batcher.reserve(1).unwrap();
-    let replies = bench.batcher.submit(queue.index(), Lane::Bulk, vec![text], places);
+    let (replies, _) = bench.batcher.submit(queue.index(), Lane::Bulk, vec![text], places);
     assert!(bench.batcher.reserve(1).is_err());
     drop(queue);
     for reply in replies {

@@ -10,6 +10,7 @@ use super::fresh::{Fresh, Job};
 use super::served::Served;
 use super::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Spent};
 use crate::cache::{CacheKey, Entry};
+use crate::model::ModelName;
 
 impl Embedder {
     pub(super) async fn answer(
@@ -69,18 +70,8 @@ impl Embedder {
             hits.push(matches!(found, Found::Entry(_)));
             waits.push(found);
         }
-        self.engine.take_off(served, job, fresh);
-
-        let mut entries = Vec::with_capacity(waits.len());
-        let mut longest = Spent::default();
-        for (place, found) in waits.into_iter().enumerate() {
-            let (entry, spent) = found.outcome().await.map_err(|failure| {
-                let index = places.iter().position(|at| *at == place).unwrap_or(place);
-                failure.of_text(index, &served.model.name)
-            })?;
-            entries.push(entry);
-            longest = longest.longer(spent);
-        }
+        let all = all(waits, places, &served.model.name);
+        let (entries, longest) = self.engine.take_off(served, job, fresh).beside(all).await?;
         Ok((entries, hits, longest))
     }
 
@@ -109,6 +100,25 @@ impl Embedder {
         let of_all = key.of_all();
         cache.get(&of_all).or_else(|| if key == of_all { None } else { cache.get(&key) })
     }
+}
+
+/// The entry of each of `waits`, and what the one that took longest waited for.
+async fn all(
+    waits: Vec<Found>,
+    places: &[usize],
+    model: &ModelName,
+) -> Result<(Vec<Entry>, Spent), EmbedError> {
+    let mut entries = Vec::with_capacity(waits.len());
+    let mut longest = Spent::default();
+    for (place, found) in waits.into_iter().enumerate() {
+        let (entry, spent) = found.outcome().await.map_err(|failure| {
+            let index = places.iter().position(|at| *at == place).unwrap_or(place);
+            failure.of_text(index, model)
+        })?;
+        entries.push(entry);
+        longest = longest.longer(spent);
+    }
+    Ok((entries, longest))
 }
 
 /// Counts what was answered, and puts every entry in its places.

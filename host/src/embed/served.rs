@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use crate::batcher::{Batcher, Lease};
 use crate::cache::{self, Cache, Forms, Refusals, Shelf, Space};
+use crate::errand::Errand;
 use crate::model::{ModelName, Purpose};
 use crate::plugin::Plugin;
 use crate::upstream::{KnownDimensions, TextFault, UpstreamError};
@@ -204,20 +205,22 @@ impl Engine {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts the flights of `fresh`, or refuses them all where too much waits.
-    pub(super) fn take_off(self: &Arc<Self>, served: &Arc<Served>, job: Job, fresh: Vec<Fresh>) {
+    /// Starts the flights of `fresh`, or refuses them all where too much waits. They are
+    /// the caller's errand, and go on when it leaves.
+    pub(super) fn take_off(self: &Arc<Self>, served: &Arc<Served>, job: Job, fresh: Vec<Fresh>) -> Errand {
         if fresh.is_empty() {
-            return;
+            return Errand::none();
         }
         match self.batcher.reserve(fresh.len()) {
             Ok(places) => {
                 let flight = fresh::fly(Arc::clone(self), Arc::clone(served), job, fresh, places);
-                self.tasks.spawn(flight.in_current_span());
+                Errand::new(flight.in_current_span(), &self.tasks)
             }
             Err(full) => {
                 for Fresh { lead, .. } in fresh {
                     lead.land(Err(Failure::Overloaded { retry_after: full.retry_after }));
                 }
+                Errand::none()
             }
         }
     }
