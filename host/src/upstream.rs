@@ -6,6 +6,7 @@ mod http;
 mod ollama;
 mod openai;
 mod place;
+mod vectors;
 
 use std::sync::Arc;
 use std::time::Duration;

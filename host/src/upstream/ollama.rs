@@ -48,6 +48,13 @@ struct Embeddings {
     prompt_eval_count: Option<u64>,
 }
 
+impl Embeddings {
+    /// The same with `vectors`, if it has none.
+    fn filled(self, vectors: Vec<Vec<f32>>) -> Option<Self> {
+        self.embeddings.is_empty().then_some(Self { embeddings: vectors, ..self })
+    }
+}
+
 #[derive(Deserialize)]
 struct Tags {
     models: Option<Vec<Tag>>,
@@ -78,7 +85,7 @@ impl Backend for Ollama {
         if !answer.status.is_success() {
             return alone(&call, self.peer.failure(&call.model, &answer));
         }
-        let body: Embeddings = self.peer.parse(&answer)?;
+        let body = self.peer.parse_with_vectors(&answer, br#""embeddings":"#, Embeddings::filled)?;
         let embeddings = check::embeddings(&self.peer.name, &call, body.embeddings)?;
         Ok(Answers { texts: embeddings.into_iter().map(Ok).collect(), n_tokens: body.prompt_eval_count })
     }
