@@ -10,9 +10,9 @@ const ROW: f64 = 24.0;
 const BAR: f64 = 14.0;
 /// Where names end, bars may begin and end, and figures and goals begin.
 const NAMES: f64 = 136.0;
-const BARS: RangeInclusive<f64> = 150.0..=600.0;
-const FIGURES: f64 = 668.0;
-const GOALS: f64 = 690.0;
+const BARS: RangeInclusive<f64> = 150.0..=570.0;
+const FIGURES: f64 = 682.0;
+const GOALS: f64 = 704.0;
 /// Where the first row begins.
 const TOP: f64 = 46.0;
 
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_goal_is_in_the_middle_and_what_is_off_the_scale_at_its_end() {
         let places = [0.0, 0.1, 1.0, 10.0, 1000.0].map(place);
-        assert_eq!(places, [150.0, 150.0, 375.0, 600.0, 600.0]);
+        assert_eq!(places, [150.0, 150.0, 360.0, 570.0, 570.0]);
     }
 
     #[test]
