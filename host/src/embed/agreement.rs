@@ -107,6 +107,11 @@ impl Agreement {
         }
     }
 
+    /// How many dimensions the vector has that everybody's canary must have.
+    pub(super) fn dimensions(&self) -> Option<usize> {
+        self.vector.get().map(Embedding::dimensions)
+    }
+
     /// Whether there is nobody to disagree with.
     pub(super) fn is_of_one(&self) -> bool {
         self.members.len() == 1
