@@ -109,3 +109,20 @@ async fn one_whose_calls_fail_and_whose_canary_is_another_stands_by() {
     seconds(LOOK).await;
     assert_eq!((scene.stands_by(0), takers(&scene).await), (None, vec![0, 1]));
 }
+
+/// Those that are silent would know better: it must not decide for the model.
+#[tokio::test(start_paused = true)]
+async fn one_with_another_canary_does_not_win_while_the_others_are_silent() {
+    let scene = watched(2).await;
+    scene.fakes[1].fail(Fails::Reaching);
+    scene.fakes[0].fail(Fails::Dimensions);
+    scene.fakes[0].sing("as another model would");
+    for _ in 0..5 {
+        scene.try_new(16).await.unwrap_err();
+        seconds(1.1).await;
+    }
+    scene.fakes[1].fail(Fails::Nothing);
+    seconds(60.0).await;
+    scene.ask_all().await;
+    assert_eq!(scene.stands_by(1), None, "it sings what was agreed on");
+}
