@@ -54,7 +54,8 @@ pub struct Config {
     pub retry_percent: u32,
     /// Those that may besides, in a second.
     pub retries_per_second: u32,
-    /// How long a batch waits before it goes to an upstream that has failed it already, more or less.
+    /// How long a batch waits before it goes to an upstream that has failed it already, more or less,
+    /// and how long an upstream is left alone that fails one call after the other.
     #[serde(with = "humantime_serde")]
     pub retry_delay: Duration,
 }

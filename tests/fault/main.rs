@@ -4,6 +4,8 @@
 mod abuse;
 mod bench;
 mod cut;
+mod each;
+mod fleet;
 mod health;
 mod index;
 mod index_parts;

@@ -68,12 +68,13 @@ impl<B: Backend> Shared<B> {
                 next.unit.answer(answers);
             }
             Err((error, verdict)) => {
-                let (queue, template) = (next.queue, Arc::clone(&next.template));
+                let (upstream, queue, template) = (next.upstream, next.queue, Arc::clone(&next.template));
                 let settled = self.lock().settle(next, &error, verdict, now);
                 drop(slot);
                 if let Settled::Later(unit) = settled {
                     self.retry_later(queue, &template, unit).await;
                 }
+                self.dispatch_after_rest(upstream).await;
             }
         }
     }
@@ -87,6 +88,15 @@ impl<B: Backend> Shared<B> {
         }
         self.lock().retry(queue, template, unit);
         self.dispatch();
+    }
+
+    /// Hands out again what was left to others while `upstream` rested, should they not come back to it.
+    async fn dispatch_after_rest(self: &Arc<Self>, upstream: usize) {
+        let Some(until) = self.lock().upstreams[upstream].rests_until(Instant::now()) else { return };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep_until(until) => self.dispatch(),
+        }
     }
 }
 

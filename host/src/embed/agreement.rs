@@ -107,6 +107,11 @@ impl Agreement {
         }
     }
 
+    /// How many dimensions the vector has that everybody's canary must have.
+    pub(super) fn dimensions(&self) -> Option<usize> {
+        self.vector.get().map(Embedding::dimensions)
+    }
+
     /// Whether there is nobody to disagree with.
     pub(super) fn is_of_one(&self) -> bool {
         self.members.len() == 1
@@ -160,12 +165,35 @@ impl Agreement {
             .filter(|said| agrees(&said.identity, &identity))
             .filter_map(|said| said.canary.as_ref())
             .collect();
+        if let Some(upstream) = self.lone_dissenter(&answers, &heard, &identity) {
+            let message =
+                "its vector of the canary is another one, and too few others can be asked".to_owned();
+            return Err(UpstreamError::Fault { upstream, message });
+        }
         if let Some(vector) = canary::elect(&heard, self.before.canary.as_ref()) {
             self.learn(vector.clone());
         }
         standby.members = self.sort(&standby.members, answers, &identity, admit);
         standby.asked = Some(Instant::now());
         Ok(self.identity.get_or_init(|| identity))
+    }
+
+    /// The first of those that say that nothing has changed and sing another canary than before,
+    /// where they are no majority and all others are silent: those would know better.
+    fn lone_dissenter(
+        &self,
+        answers: &[(usize, Answered)],
+        heard: &[&Embedding],
+        identity: &str,
+    ) -> Option<String> {
+        let known =
+            self.before.canary.as_ref().filter(|_| self.before.identity.as_deref() == Some(identity))?;
+        let is_known = heard.iter().any(|canary| canary::are_same(known, canary));
+        if heard.is_empty() || is_known || self.members.len() < 2 * heard.len() {
+            return None;
+        }
+        let (member, _) = answers.iter().find(|(_, answer)| answer.is_ok())?;
+        Some(self.members[*member].name.clone())
     }
 
     /// Takes `vector` for the model's canary, unless there is one. Returns whether it is the same.

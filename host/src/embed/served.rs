@@ -149,6 +149,10 @@ impl Served {
     }
 
     fn admit(&self, engine: &Engine, upstream: usize) {
+        // Before anybody gets texts: the answer that comes first need not be a right one.
+        if let Some(dimensions) = self.agreement.dimensions() {
+            self.known_dimensions.learn(dimensions);
+        }
         for queue in &self.queues {
             engine.batcher.admit(queue.index(), upstream);
         }

@@ -29,6 +29,19 @@ const EMBEDDED_UPSTREAM: &str = "embedded";
 
 pub(super) fn embedder(
     config: Config,
+    models: Vec<ModelConfig>,
+    upstreams: Vec<upstream::Config>,
+    cache: &cache::Config,
+    batcher: batcher::Config,
+    plugins: Arc<Plugins>,
+) -> Result<Embedder, SetupError> {
+    embedder_over(upstream::connect, config, models, upstreams, cache, batcher, plugins)
+}
+
+/// The same with upstreams that `client` makes.
+pub(super) fn embedder_over(
+    client: impl Fn(&upstream::Config) -> Result<Arc<dyn upstream::Backend>, String>,
+    config: Config,
     mut models: Vec<ModelConfig>,
     mut upstreams: Vec<upstream::Config>,
     cache: &cache::Config,
@@ -46,7 +59,7 @@ pub(super) fn embedder(
     add_embedded(&mut models, &mut upstreams);
     let searched: Vec<usize> =
         (0..n_declared).filter(|index| discovers(&upstreams[*index], &models[..n_models])).collect();
-    let senders = Senders { upstreams: connect(&upstreams, &config.health)?, doubt: Notify::new() };
+    let senders = Senders { upstreams: connect(client, &upstreams, &config.health)?, doubt: Notify::new() };
     let slots: Vec<batcher::Upstream> =
         upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
     let bulk_above = batcher.bulk_above;
@@ -133,7 +146,11 @@ fn notice_unused(models: &[ModelConfig], upstreams: &[upstream::Config]) {
     }
 }
 
-fn connect(upstreams: &[upstream::Config], health: &health::Config) -> Result<Vec<Sender>, SetupError> {
+fn connect(
+    client: impl Fn(&upstream::Config) -> Result<Arc<dyn upstream::Backend>, String>,
+    upstreams: &[upstream::Config],
+    health: &health::Config,
+) -> Result<Vec<Sender>, SetupError> {
     let mut senders: Vec<Sender> = Vec::with_capacity(upstreams.len());
     for table in upstreams {
         if senders.iter().any(|sender| sender.name == table.name) {
@@ -142,7 +159,7 @@ fn connect(upstreams: &[upstream::Config], health: &health::Config) -> Result<Ve
         if table.max_in_flight == 0 {
             return Err(other(format!("upstream `{}`: `max_in_flight` must be 1 or more", table.name)));
         }
-        let backend = upstream::connect(table).map_err(other)?;
+        let backend = client(table).map_err(other)?;
         senders.push(Sender::new(table.name.clone(), Place::of(table), table.max_in_flight, backend, health));
     }
     Ok(senders)

@@ -18,7 +18,7 @@ impl KnownDimensions {
     }
 
     /// Returns what is known, which is `got` when nothing was.
-    fn learn(&self, got: usize) -> usize {
+    pub(crate) fn learn(&self, got: usize) -> usize {
         *self.0.get_or_init(|| got)
     }
 }

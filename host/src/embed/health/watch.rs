@@ -125,9 +125,11 @@ impl Shared {
             match need {
                 Need::Nothing => vitals.changed.notified().await,
                 Need::Canary => {
-                    self.try_canary(sender).await;
-                    self.follow(index);
-                    tokio::time::sleep(REST).await;
+                    self.try_canary(index, sender).await;
+                    // Otherwise the pause before the first probe is long enough.
+                    if !vitals.health().is_ejected() {
+                        tokio::time::sleep(REST).await;
+                    }
                 }
                 Need::Probe(pause) => {
                     let until = Instant::now() + jittered(pause);
@@ -181,20 +183,34 @@ impl Shared {
         })
     }
 
-    /// Finds out whether what failed was a text's doing.
-    async fn try_canary(&self, sender: &Sender) {
-        let outcome = match sender.vitals.canary() {
-            Some(canary) => canary.ask(&sender.name, &*sender.backend).await.map(drop),
-            None => Ok(()),
-        };
-        match outcome {
+    /// Finds out whether what failed was a text's doing, or that of another model.
+    async fn try_canary(&self, index: usize, sender: &Sender) {
+        let Some(canary) = sender.vitals.canary() else { return sender.vitals.health().cleared() };
+        match canary.ask(&sender.name, &*sender.backend).await {
             Err(error) if convicts(&error) => {
                 let reason = format!("its canary failed too: {}", told(&error));
                 sender.vitals.remember(told(&error));
                 sender.vitals.health().convicted(Instant::now(), &reason);
             }
-            _ => sender.vitals.health().cleared(),
+            Err(_) => sender.vitals.health().cleared(),
+            Ok(vector) => {
+                sender.vitals.health().cleared();
+                for served in self.taking_part(index) {
+                    let is_asked = canary.model == served.agreement.canary().model;
+                    // An only upstream may fail some calls so, and there is nobody to side with.
+                    let is_compared = is_asked && !served.agreement.is_of_one();
+                    if is_compared && !served.agreement.learn(vector.clone()) {
+                        self.renew(&served).await;
+                    }
+                }
+            }
         }
+    }
+
+    /// The models of which the upstream at `index` takes texts.
+    fn taking_part(&self, index: usize) -> Vec<Arc<Served>> {
+        let takes_part = |served: &&Arc<Served>| served.agreement.taking_part().contains(&index);
+        self.catalog.all().values().filter(takes_part).cloned().collect()
     }
 
     /// Looks whether an ejected upstream is well again, and still has the same models.
@@ -222,14 +238,13 @@ impl Shared {
                 Err(_) => {}
             }
         }
-        let models: Vec<Arc<Served>> = self.catalog.all().values().cloned().collect();
-        for served in models.iter().filter(|served| served.agreement.taking_part().contains(&index)) {
+        for served in self.taking_part(index) {
             let is_asked =
                 canary.as_ref().is_some_and(|canary| canary.model == served.agreement.canary().model);
             let vector = vector.clone().filter(|_| is_asked);
             let sounds_other = vector.is_some_and(|vector| !served.agreement.learn(vector));
             if sounds_other || served.agreement.has_changed(Some(index)).await {
-                self.renew(served).await;
+                self.renew(&served).await;
             }
         }
         Ok(())
@@ -304,3 +319,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
