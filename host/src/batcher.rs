@@ -74,15 +74,17 @@ impl Default for Config {
 }
 
 /// Bulk work leaves room for interactive work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lane {
     Interactive,
     Bulk,
 }
 
 impl Lane {
-    const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
+    pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
 
+    /// The word used in configuration, headers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Interactive => "interactive",

@@ -139,10 +139,10 @@ impl Embedder {
         Ok(())
     }
 
-    /// The lane that `request` takes.
-    pub fn lane(&self, request: &EmbedRequest) -> Lane {
+    /// The lane that `request` takes: its own, else that of its caller's key, else by its number of texts.
+    pub fn lane(&self, request: &EmbedRequest, by_key: Option<Lane>) -> Lane {
         let by_size = if self.bulk_above < request.texts.len() { Lane::Bulk } else { Lane::Interactive };
-        request.lane.unwrap_or(by_size)
+        request.lane.or(by_key).unwrap_or(by_size)
     }
 
     /// How long a request may take where nobody sets a time.

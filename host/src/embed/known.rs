@@ -17,7 +17,7 @@ impl Embedder {
         served: &Arc<Served>,
         request: EmbedRequest,
     ) -> Result<EmbedAnswer, EmbedError> {
-        let job = Job { way: request.way(), lane: self.lane(&request) };
+        let job = Job { way: request.way(), lane: self.lane(&request, None) };
         // Taken before anything is looked at: what is thrown away from here on stays away.
         let stamp = served.shelf.stamp();
         let space = served.cached_space(&self.engine, job.way).await.map_err(EmbedError::upstream)?;

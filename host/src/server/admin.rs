@@ -14,7 +14,7 @@ use super::keys::{Keys, Right, Usage};
 use super::route::percent_decoded;
 use super::wire::{self, json_response};
 use crate::cache::Forgotten;
-use crate::embed::{Embedder, Model, ModelStatus, Standing, UpstreamStatus};
+use crate::embed::{Embedder, Lane, Model, ModelStatus, Standing, UpstreamStatus};
 use crate::model::ModelName;
 
 /// Answers `GET /admin/models`.
@@ -194,6 +194,7 @@ impl From<ModelStatus> for StandingBody {
 struct KeyBody<'k> {
     name: &'k str,
     rights: Vec<&'static str>,
+    lane: Option<&'static str>,
     requests_per_minute: Option<u32>,
     texts_per_minute: Option<u32>,
     requests: u64,
@@ -208,6 +209,7 @@ impl<'k> From<Usage<'k>> for KeyBody<'k> {
         Self {
             name: usage.name,
             rights: usage.rights.iter().copied().map(Right::as_str).collect(),
+            lane: usage.lane.map(Lane::as_str),
             requests_per_minute: usage.requests_per_minute,
             texts_per_minute: usage.texts_per_minute,
             requests: usage.n_requests,
@@ -251,6 +253,7 @@ mod tests {
         let usage = Usage {
             name: "app",
             rights: &[Right::Embed, Right::Admin],
+            lane: Some(Lane::Bulk),
             requests_per_minute: Some(60),
             texts_per_minute: None,
             n_requests: 7,
@@ -260,7 +263,7 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8(wire::to_json(&KeyBody::from(usage))).unwrap(),
-            r#"{"name":"app","rights":["embed","admin"],"requests_per_minute":60,"texts_per_minute":null,"requests":7,"texts":12,"refused":1,"last_used":"2001-09-09T01:46:40Z"}"#
+            r#"{"name":"app","rights":["embed","admin"],"lane":"bulk","requests_per_minute":60,"texts_per_minute":null,"requests":7,"texts":12,"refused":1,"last_used":"2001-09-09T01:46:40Z"}"#
         );
     }
 

@@ -118,11 +118,13 @@ impl Shared {
     pub(super) async fn embed(
         &self,
         exchange: &mut Exchange,
-        request: EmbedRequest,
+        mut request: EmbedRequest,
     ) -> Result<EmbedAnswer, ApiError> {
-        exchange.record.asked(&request, self.embedder.lane(&request));
+        let by_key = exchange.caller.lane();
+        exchange.record.asked(&request, self.embedder.lane(&request, by_key));
         let model = request.model.clone();
         let charge = exchange.caller.charge(&request)?;
+        request.lane = request.lane.or(by_key);
         let answer = self.embedder.embed(request).await.map_err(|error| {
             if is_unspent(&error) {
                 charge.undo();
