@@ -111,6 +111,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Asks what `model` is there.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError>;
 
+    /// Whether two models of one name differ in what [`Backend::identity`] says of them.
+    fn tells_models_apart(&self) -> bool {
+        true
+    }
+
     /// Asks which models are there, those that do not embed among them.
     async fn models(&self) -> Result<Vec<Offered>, UpstreamError>;
 

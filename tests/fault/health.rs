@@ -16,6 +16,10 @@ async fn sim() -> OllamaSim {
 
 /// An embedder that probes and looks often.
 fn embedder(urls: &[String]) -> Arc<Embedder> {
+    embedder_that_speaks("ollama", urls)
+}
+
+fn embedder_that_speaks(kind: &str, urls: &[String]) -> Arc<Embedder> {
     let health = HealthConfig {
         every: Duration::from_millis(20),
         probe_pause: Duration::from_millis(20),
@@ -23,7 +27,7 @@ fn embedder(urls: &[String]) -> Arc<Embedder> {
         ..HealthConfig::default()
     };
     let config = Config { health, ..Config::default() };
-    embedder_of(config, "ollama", urls, "", Default::default()).unwrap()
+    embedder_of(config, kind, urls, "", Default::default()).unwrap()
 }
 
 fn texts(from: usize) -> Vec<String> {
@@ -180,4 +184,67 @@ async fn an_upstream_that_has_lost_the_model_stands_by() {
         (status[0].state, status[1].models[0].standing.clone()),
         (UpstreamState::Healthy, Standing::TakesPart)
     );
+}
+
+#[tokio::test]
+async fn a_model_that_is_replaced_behind_v1_is_noticed_by_its_canary() {
+    let sim = sim().await;
+    let embedder = embedder_that_speaks("openai", &[sim.url()]);
+    embedder.discover();
+    let n_hits = async || embedder.embed(request(&texts(0))).await.unwrap().n_hits;
+    assert_eq!(n_hits().await, 0);
+    // It was heard before, so it is known.
+    until(&embedder, |_| 0 < sim.n_canaries()).await;
+    assert_eq!(n_hits().await, 40);
+    sim.sing("as another model would");
+    let forgets = async {
+        for round in 0_usize.. {
+            let fresh = texts(100_000 + round * 40);
+            assert_right(&fresh, embedder.embed(request(&fresh)).await);
+            if n_hits().await == 0 {
+                return;
+            }
+        }
+    };
+    let noticed = tokio::time::timeout(Duration::from_secs(20), forgets).await;
+    noticed.expect("what is cached may be of the other model");
+    let upstream = &embedder.upstreams()[0];
+    assert_eq!(
+        (upstream.state, &upstream.models[0].standing),
+        (UpstreamState::Healthy, &Standing::TakesPart)
+    );
+}
+
+#[tokio::test]
+async fn one_of_two_behind_v1_that_was_replaced_stands_by() {
+    let (one, other) = (sim().await, sim().await);
+    let embedder = embedder_that_speaks("openai", &[other.url(), one.url()]);
+    embedder.discover();
+    assert_right(&texts(0), embedder.embed(request(&texts(0))).await);
+    assert!(embedder.upstreams()[..2].iter().all(|one| one.models[0].standing == Standing::TakesPart));
+    other.sing("as another model would");
+    let status = until(&embedder, |all| {
+        matches!(&all[0].models[0].standing, Standing::StandsBy { reason } if reason.contains("canary"))
+    })
+    .await;
+    assert_eq!(status[1].models[0].standing, Standing::TakesPart, "{status:#?}");
+}
+
+#[tokio::test]
+async fn a_model_behind_v1_that_comes_back_with_other_dimensions_is_served_again() {
+    let sim = sim().await;
+    let embedder = embedder_that_speaks("openai", &[sim.url()]);
+    embedder.discover();
+    assert_right(&texts(0), embedder.embed(request(&texts(0))).await);
+    until(&embedder, |_| 0 < sim.n_canaries()).await;
+    sim.remove(MODEL);
+    sim.pull(MODEL, 2 * DIMENSIONS);
+    let serves_again = async {
+        let mut round = 0;
+        while embedder.embed(request(&[format!("again {round}")])).await.is_err() {
+            round += 1;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), serves_again).await.expect("its dimensions are known anew");
+    assert_eq!(embedder.embed(request(&["other"])).await.unwrap().embeddings[0].dimensions(), 2 * DIMENSIONS);
 }

@@ -43,6 +43,8 @@ pub(super) struct Served {
     /// Where its entries are in the cache.
     pub(super) shelf: Arc<Shelf>,
     pub(super) spaces: Spaces,
+    /// Texts were embedded since upstreams were last listened to.
+    pub(super) is_used: AtomicBool,
 }
 
 /// Handles of one model's metrics.
@@ -212,6 +214,13 @@ impl Engine {
         match self.batcher.reserve(fresh.len()) {
             Ok(places) => {
                 let flight = fresh::fly(Arc::clone(self), Arc::clone(served), job, fresh, places);
+                let served = Arc::clone(served);
+                let flight = async move {
+                    served.is_used.store(true, Ordering::Relaxed);
+                    flight.await;
+                    // Again: it may have embedded the last of its texts a moment ago.
+                    served.is_used.store(true, Ordering::Relaxed);
+                };
                 self.tasks.spawn(flight.in_current_span());
             }
             Err(full) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 
@@ -228,6 +229,7 @@ impl Builder {
             meters,
             shelf,
             spaces: Spaces::default(),
+            is_used: AtomicBool::new(false),
         })
     }
 
