@@ -70,6 +70,7 @@ impl Faults {
             ("batcher.max_texts", batcher.max_texts as u64),
             ("batcher.max_tokens", batcher.max_tokens.into()),
             ("batcher.max_queued", batcher.max_queued as u64),
+            ("batcher.max_queued_bytes", batcher.max_queued_bytes.as_u64()),
             ("batcher.bulk_slice", batcher.bulk_slice.as_nanos() as u64),
             ("health.every", health.every.as_nanos() as u64),
             ("health.max_failures", health.max_failures.into()),

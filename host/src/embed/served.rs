@@ -211,7 +211,8 @@ impl Engine {
         if fresh.is_empty() {
             return;
         }
-        match self.batcher.reserve(fresh.len()) {
+        let n_bytes = fresh.iter().map(|fresh| fresh.text.len()).sum();
+        match self.batcher.reserve(fresh.len(), n_bytes) {
             Ok(places) => {
                 let flight = fresh::fly(Arc::clone(self), Arc::clone(served), job, fresh, places);
                 let served = Arc::clone(served);
