@@ -51,6 +51,9 @@ pub(super) struct Served {
 pub(super) struct Meters {
     pub(super) texts: Counter,
     pub(super) hits: Counter,
+    pub(super) tokens: Counter,
+    /// Texts that joined a flight of another request.
+    pub(super) shared: Counter,
 }
 
 impl Meters {
@@ -58,7 +61,9 @@ impl Meters {
         let model = model.to_string();
         Self {
             texts: metrics::counter!("embergate_texts_total", "model" => model.clone()),
-            hits: metrics::counter!("embergate_cache_hits_total", "model" => model),
+            hits: metrics::counter!("embergate_cache_hits_total", "model" => model.clone()),
+            tokens: metrics::counter!("embergate_tokens_total", "model" => model.clone()),
+            shared: metrics::counter!("embergate_flights_shared_total", "model" => model),
         }
     }
 }
