@@ -52,6 +52,7 @@ impl Faults {
             ("server.body_timeout", server.body_timeout.as_nanos() as u64),
             ("server.max_answers", server.max_answers.as_u64()),
             ("server.max_json_depth", server.max_json_depth as u64),
+            ("server.max_parsers", server.max_parsers.unwrap_or(1) as u64),
             ("server.max_head", server.max_head.as_u64()),
             ("server.max_headers", server.max_headers as u64),
             ("server.max_uri", server.max_uri.as_u64()),
