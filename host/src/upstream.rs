@@ -3,6 +3,7 @@
 mod check;
 pub mod embedded;
 mod http;
+mod loading;
 mod ollama;
 mod openai;
 mod place;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Embedding, EmbeddingError};
 
 pub use self::check::KnownDimensions;
+pub use self::loading::{KeepAlive, Loading, Options};
 pub use self::place::Place;
 
 /// A `[[upstream]]` table.
@@ -64,8 +66,8 @@ pub struct Call {
     pub texts: Vec<Arc<str>>,
     /// Whether the upstream may cut what is too long.
     pub truncate: bool,
-    /// Tokens that the model takes, where that is known.
-    pub max_tokens: Option<u32>,
+    /// How the upstream is to have the model, where it loads it by itself.
+    pub loading: Arc<Loading>,
     /// What all answers of this model agree on, whichever upstream gave them.
     pub dimensions: Arc<KnownDimensions>,
 }

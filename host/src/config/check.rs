@@ -297,9 +297,44 @@ impl Faults {
             if let Some(max_tokens) = model.max_tokens {
                 self.bound(&format!("model.{at}.max_tokens"), "model.max_tokens", max_tokens.into());
             }
+            self.loading(&format!("model.{at}"), model, config);
         }
         self.aliases(&config.models);
         self.default_model(config);
+    }
+
+    /// What only Ollama heeds, and what it would not do well with.
+    fn loading(&mut self, path: &str, model: &embed::ModelConfig, config: &Config) {
+        let name = &model.name;
+        let is_ollama = |table: &upstream::Config| {
+            table.kind == upstream::Kind::Ollama && model.upstreams.contains(&table.name)
+        };
+        let has_ollama = config.upstreams.iter().any(is_ollama);
+        let set = [("keep_alive", model.keep_alive.is_some()), ("options", model.options.is_some())];
+        for (key, _) in set.iter().filter(|(_, is_set)| *is_set && !has_ollama) {
+            let message = format!("model `{name}` has `{key}`, and no upstream of kind \"ollama\"");
+            self.add(format!("{path}.{key}"), message, "take it out: only Ollama heeds it");
+        }
+        if model.keep_alive == Some(upstream::KeepAlive::For(Duration::ZERO)) {
+            let message =
+                format!("`keep_alive` of model `{name}` is 0, so it would be loaded for every call");
+            self.add(format!("{path}.keep_alive"), message, "write a longer time, or take it out");
+        }
+        let Some(options) = &model.options else { return };
+        for (key, value) in [("num_ctx", options.num_ctx), ("num_batch", options.num_batch)] {
+            if let Some(value) = value {
+                let path = format!("{path}.options.{key}");
+                self.bound(&path, &format!("model.options.{key}"), value.into());
+            }
+        }
+        if let (Some(num_ctx), Some(max_tokens)) = (options.num_ctx, model.max_tokens)
+            && num_ctx < max_tokens
+        {
+            let message = format!(
+                "`num_ctx` of model `{name}` is {num_ctx}, less than the {max_tokens} of `max_tokens`: Ollama would cut what lies between"
+            );
+            self.add(format!("{path}.options.num_ctx"), message, "raise it, or lower `max_tokens`");
+        }
     }
 
     /// An alias that is a name already, in whatever case, would lead nowhere or not always there.

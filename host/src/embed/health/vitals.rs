@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn canary() -> Canary {
-        Canary { model: "m".into(), max_tokens: None }
+        Canary { model: "m".into(), loading: Default::default() }
     }
 
     #[track_caller]
