@@ -28,6 +28,7 @@ mod served;
 mod setup;
 mod spaces;
 mod spent;
+mod standing;
 mod status;
 
 use std::sync::Arc;
@@ -43,7 +44,6 @@ use crate::upstream::UpstreamError;
 
 pub use crate::batcher::Lane;
 
-pub use self::agreement::Standing;
 pub use self::canary::CANARY;
 pub use self::config::{Config, ModelConfig, Prompts, TokenArrays};
 pub use self::error::{EmbedError, SetupError};
@@ -53,6 +53,7 @@ pub use self::models::{Model, Resolved};
 pub use self::request::{EmbedAnswer, EmbedRequest};
 pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
+pub use self::standing::Standing;
 pub use self::status::{ModelStatus, UpstreamState, UpstreamStatus};
 
 use self::catalog::Catalog;

@@ -156,6 +156,8 @@ struct StandingBody {
     identity: Option<String>,
     /// Null until it was asked.
     takes_part: Option<bool>,
+    /// RFC 3339, to the second; null like `takes_part`.
+    since: Option<String>,
     reason: Option<String>,
 }
 
@@ -186,7 +188,8 @@ impl From<ModelStatus> for StandingBody {
             Standing::TakesPart => (Some(true), None),
             Standing::StandsBy { reason } => (Some(false), Some(reason)),
         };
-        Self { name: model.name, identity: model.identity, takes_part, reason }
+        let since = model.since.map(in_rfc_3339);
+        Self { name: model.name, identity: model.identity, takes_part, since, reason }
     }
 }
 
@@ -270,7 +273,12 @@ mod tests {
     #[test]
     fn an_upstream_is_told_with_its_state_and_the_standing_of_its_models() {
         let at = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let model = |name: &str, standing| ModelStatus { name: name.into(), identity: None, standing };
+        let model = |name: &str, standing| ModelStatus {
+            name: name.into(),
+            identity: None,
+            standing,
+            since: Some(at),
+        };
         let upstream = UpstreamStatus {
             name: "gpu".into(),
             kind: "ollama",
@@ -294,6 +302,9 @@ mod tests {
         assert_eq!(json["last_error"]["at"], "2001-09-09T01:46:40Z");
         let standings: Vec<_> = (0..3).map(|at| json["models"][at]["takes_part"].clone()).collect();
         assert_eq!(standings, [true.into(), false.into(), serde_json::Value::Null]);
-        assert_eq!(json["models"][1]["reason"], "other");
+        assert_eq!(
+            (&json["models"][1]["reason"], &json["models"][1]["since"]),
+            (&"other".into(), &json["since"])
+        );
     }
 }
