@@ -62,7 +62,7 @@ impl Fleet {
 
     fn submit(&self, lane: Lane, n_texts: usize) -> Vec<Reply<Simulated>> {
         let text = Text { text: "t".into(), n_tokens: 20 };
-        let places = self.batcher.reserve(n_texts).unwrap();
+        let places = self.batcher.reserve(n_texts, 0).unwrap();
         self.batcher.submit(self.queue.index(), lane, vec![text; n_texts], places).0
     }
 

@@ -90,6 +90,9 @@ impl<B: Backend> Upstream<B> {
     }
 }
 
+/// Between two searches for texts that nobody waits for, at least.
+const REST: Duration = Duration::from_millis(100);
+
 /// What becomes of a batch that failed.
 pub(super) enum Settled<B: Backend> {
     /// All that could be done was done.
@@ -112,6 +115,7 @@ pub(super) struct State<B: Backend> {
     pub(super) drain: Drain,
     pub(super) n_calls: u64,
     n_ejections: u64,
+    swept: Option<Instant>,
 }
 
 impl<B: Backend> State<B> {
@@ -128,6 +132,7 @@ impl<B: Backend> State<B> {
             drain: Drain::new(),
             n_calls: 0,
             n_ejections: 0,
+            swept: None,
         }
     }
 
@@ -212,6 +217,17 @@ impl<B: Backend> State<B> {
         }
         self.queues[queue].lane_mut(lane).extend(entries);
         self.fail_stranded(queue);
+    }
+
+    /// Lets go of texts that nobody waits for any more, unless that was done a moment ago:
+    /// those at the front are dropped anyway, but where all is full others need their places.
+    pub(super) fn sweep(&mut self, now: Instant) -> bool {
+        let is_time = self.swept.is_none_or(|swept| REST <= now.saturating_duration_since(swept));
+        if is_time {
+            self.swept = Some(now);
+            self.queues.iter_mut().for_each(Queue::drop_abandoned);
+        }
+        is_time
     }
 
     /// Tells the metrics what waits.

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::canary::{self, Canary};
+use super::standing::{Stand, Standing};
 use crate::model::Embedding;
 use crate::upstream::{Backend, Identity, UpstreamError};
 
@@ -37,17 +38,6 @@ pub(super) struct Agreed {
     pub(super) canary: Option<Embedding>,
 }
 
-/// Whether an upstream takes texts of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Nobody has asked it yet.
-    Unasked,
-    TakesPart,
-    StandsBy {
-        reason: String,
-    },
-}
-
 /// The upstreams of one model, and what they agreed on.
 pub(super) struct Agreement {
     canary: Canary,
@@ -58,7 +48,7 @@ pub(super) struct Agreement {
     /// The vector that everybody's canary must have.
     vector: OnceLock<Embedding>,
     /// Of each member, what it said last of the model, and what follows.
-    standings: Lock<Vec<(Option<String>, Standing)>>,
+    stands: Lock<Vec<Stand>>,
     /// Held while upstreams are asked, so that they are asked once.
     standby: Mutex<Standby>,
 }
@@ -84,7 +74,7 @@ impl Agreement {
     pub(super) fn new(canary: Canary, members: Vec<Member>, before: Agreed) -> Self {
         let standby = Standby { members: (0..members.len()).collect(), asked: None };
         Self {
-            standings: Lock::new(vec![(None, Standing::Unasked); members.len()]),
+            stands: Lock::new(vec![Stand::default(); members.len()]),
             canary,
             members,
             before,
@@ -124,23 +114,22 @@ impl Agreement {
 
     /// Indexes of those that take texts, among all upstreams.
     pub(super) fn taking_part(&self) -> Vec<usize> {
-        self.standings()
+        self.stands()
             .iter()
             .zip(&self.members)
-            .filter(|((_, standing), _)| *standing == Standing::TakesPart)
+            .filter(|(stand, _)| stand.standing == Standing::TakesPart)
             .map(|(_, member)| member.index)
             .collect()
     }
 
-    /// What the upstream at `index` said last of the model, and whether it takes
-    /// texts; nothing where it is no upstream of the model.
-    pub(super) fn standing(&self, index: usize) -> Option<(Option<String>, Standing)> {
+    /// How the upstream at `index` stands; nothing where it is no upstream of the model.
+    pub(super) fn stand(&self, index: usize) -> Option<Stand> {
         let member = self.members.iter().position(|member| member.index == index)?;
-        self.standings().get(member).cloned()
+        self.stands().get(member).cloned()
     }
 
-    fn standings(&self) -> MutexGuard<'_, Vec<(Option<String>, Standing)>> {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stands(&self) -> MutexGuard<'_, Vec<Stand>> {
+        self.stands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what the model is, asking when nobody has; `admit` is called with
@@ -312,9 +301,8 @@ impl Agreement {
                     Standing::StandsBy { reason }
                 }
             };
-            if let Some(known) = self.standings().get_mut(*index) {
-                let before = known.0.take();
-                *known = (theirs.or(before), standing);
+            if let Some(stand) = self.stands().get_mut(*index) {
+                stand.becomes(theirs, standing);
             }
         }
         standby

@@ -18,7 +18,7 @@ impl Embedder {
         served: &Arc<Served>,
         request: EmbedRequest,
     ) -> Result<EmbedAnswer, EmbedError> {
-        let job = Job { way: request.way(), lane: self.lane(&request) };
+        let job = Job { way: request.way(), lane: self.lane(&request, None) };
         // Taken before anything is looked at: what is thrown away from here on stays away.
         let stamp = served.shelf.stamp();
         let space = served.cached_space(&self.engine, job.way).await.map_err(EmbedError::upstream)?;
@@ -66,7 +66,7 @@ impl Embedder {
         let mut hits = Vec::with_capacity(texts.len());
         let mut fresh = Vec::new();
         for (key, text) in texts {
-            let found = self.found(key, text, &mut fresh);
+            let found = self.found(served, key, text, &mut fresh);
             hits.push(matches!(found, Found::Entry(_)));
             waits.push(found);
         }
@@ -76,7 +76,7 @@ impl Embedder {
     }
 
     /// Where the entry of `key` comes from; a text that nobody knows goes to `fresh`.
-    fn found(&self, key: CacheKey, text: String, fresh: &mut Vec<Fresh>) -> Found {
+    fn found(&self, served: &Served, key: CacheKey, text: String, fresh: &mut Vec<Fresh>) -> Found {
         if let Some(entry) = self.known(key) {
             return Found::Entry(entry);
         }
@@ -88,7 +88,7 @@ impl Embedder {
         match lead.map(|lead| (lead, self.known(key))) {
             Some((lead, Some(entry))) => lead.land(Ok((entry, Spent::default()))),
             Some((lead, None)) => fresh.push(Fresh { lead, text }),
-            None => {}
+            None => served.meters.shared.increment(1),
         }
         Found::Flight(wait)
     }
@@ -131,7 +131,9 @@ fn done(
 ) -> Result<EmbedAnswer, EmbedError> {
     served.meters.texts.increment(places.len() as u64);
     served.meters.hits.increment(n_hits as u64);
-    assemble(served, places, entries, n_hits, dimensions)
+    let answer = assemble(served, places, entries, n_hits, dimensions)?;
+    served.meters.tokens.increment(answer.n_tokens);
+    Ok(answer)
 }
 
 /// Where a text's entry comes from.

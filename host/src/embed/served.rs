@@ -44,12 +44,17 @@ pub(super) struct Served {
     /// Where its entries are in the cache.
     pub(super) shelf: Arc<Shelf>,
     pub(super) spaces: Spaces,
+    /// Texts were embedded since upstreams were last listened to.
+    pub(super) is_used: AtomicBool,
 }
 
 /// Handles of one model's metrics.
 pub(super) struct Meters {
     pub(super) texts: Counter,
     pub(super) hits: Counter,
+    pub(super) tokens: Counter,
+    /// Texts that joined a flight of another request.
+    pub(super) shared: Counter,
 }
 
 impl Meters {
@@ -57,7 +62,9 @@ impl Meters {
         let model = model.to_string();
         Self {
             texts: metrics::counter!("embergate_texts_total", "model" => model.clone()),
-            hits: metrics::counter!("embergate_cache_hits_total", "model" => model),
+            hits: metrics::counter!("embergate_cache_hits_total", "model" => model.clone()),
+            tokens: metrics::counter!("embergate_tokens_total", "model" => model.clone()),
+            shared: metrics::counter!("embergate_flights_shared_total", "model" => model),
         }
     }
 }
@@ -215,9 +222,17 @@ impl Engine {
         if fresh.is_empty() {
             return Errand::none();
         }
-        match self.batcher.reserve(fresh.len()) {
+        let n_bytes = fresh.iter().map(|fresh| fresh.text.len()).sum();
+        match self.batcher.reserve(fresh.len(), n_bytes) {
             Ok(places) => {
                 let flight = fresh::fly(Arc::clone(self), Arc::clone(served), job, fresh, places);
+                let served = Arc::clone(served);
+                let flight = async move {
+                    served.is_used.store(true, Ordering::Relaxed);
+                    flight.await;
+                    // Again: it may have embedded the last of its texts a moment ago.
+                    served.is_used.store(true, Ordering::Relaxed);
+                };
                 Errand::new(flight.in_current_span(), &self.tasks)
             }
             Err(full) => {

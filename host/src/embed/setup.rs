@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 
@@ -10,7 +11,7 @@ use crate::cache;
 use crate::model::ModelName;
 use crate::plugin::Plugins;
 use crate::tokenizer::Tokenizer;
-use crate::upstream::{self, Kind, KnownDimensions, Place, embedded};
+use crate::upstream::{self, Kind, KnownDimensions, Loading, Place, embedded};
 
 use super::agreement::{Agreement, Member};
 use super::canary::Canary;
@@ -120,6 +121,8 @@ pub(super) fn plain_table(name: &str, upstreams: Vec<String>) -> ModelConfig {
         prompts: None,
         tokenizer: None,
         max_tokens: None,
+        keep_alive: None,
+        options: None,
         matryoshka: None,
         truncate: None,
     }
@@ -197,7 +200,13 @@ impl Builder {
         let members = self.members(table, &at_upstream)?;
         let family = families::find(&at_upstream);
         let tokenizer = Arc::new(self.tokenizer(table, &members)?);
-        let max_tokens = table.max_tokens.or(family.max_tokens);
+        let options = table.options.clone().unwrap_or_default();
+        let usual = family.max_tokens.map(|usual| usual.min(options.num_ctx.unwrap_or(usual)));
+        let max_tokens = table.max_tokens.or(usual);
+        let loading = Arc::new(Loading {
+            keep_alive: table.keep_alive.unwrap_or_default(),
+            options: options.for_texts_of(max_tokens),
+        });
         let prompts = table.prompts.clone().unwrap_or_else(|| family.prompts.clone());
         tell(table, &family);
         let preprocessors = table
@@ -213,6 +222,7 @@ impl Builder {
                 model: at_upstream.clone(),
                 truncate,
                 max_tokens,
+                loading: loading.clone(),
                 dimensions: known_dimensions.clone(),
                 tokenizer: tokenizer.clone(),
                 unasked: unasked.clone(),
@@ -240,11 +250,12 @@ impl Builder {
             preprocessors,
             matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
             known_dimensions,
-            agreement: Agreement::new(Canary { model: at_upstream, max_tokens }, members, agreed),
+            agreement: Agreement::new(Canary { model: at_upstream, loading }, members, agreed),
             queues,
             meters,
             shelf,
             spaces: Spaces::default(),
+            is_used: AtomicBool::new(false),
         })
     }
 

@@ -85,7 +85,7 @@ mod tests {
             model: "m".into(),
             texts: vec!["text".into(); n_texts],
             truncate: false,
-            max_tokens: None,
+            loading: Arc::default(),
             dimensions: Arc::new(dimensions),
         };
         let got = embeddings("u", &call, vectors.iter().map(|vector| vector.to_vec()).collect());

@@ -106,6 +106,10 @@ impl Backend for Openai {
         Ok(Identity { text: format!("openai {} {model}", self.peer.url), is_read: false })
     }
 
+    fn tells_models_apart(&self) -> bool {
+        false
+    }
+
     /// The protocol names its models and says nothing else of them.
     async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
         let answer = self.peer.ask(self.peer.get(&self.path("/models")), LIST_VECTORS).await?;

@@ -25,7 +25,7 @@ async fn a_batch_that_waits_a_moment_goes_nowhere_when_nobody_waits_for_it() {
     settle().await;
     drop(reply);
     settle().await;
-    assert!(bench.batcher.reserve(1).is_ok(), "its place is not free");
+    assert!(bench.batcher.reserve(1, 0).is_ok(), "its place is not free");
     tokio::time::advance(Duration::from_secs(1)).await;
     settle().await;
     assert_eq!(bench.sizes(), [1]);

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::listening::Listening;
 use super::vitals::{convicts, told};
 use super::{Config, Need, jittered};
 use crate::embed::catalog::Catalog;
@@ -252,18 +253,22 @@ impl Shared {
 
     /// Looks at all models from time to time, and soon after a surprise.
     async fn look_again_and_again(&self) {
+        let mut listening = Listening::new(self.config.clone(), Instant::now());
+        let mut is_doubted = false;
         loop {
+            let listens = listening.is_time(Instant::now(), is_doubted);
             let models: Vec<Arc<Served>> = self.catalog.all().values().cloned().collect();
-            stream::iter(&models).for_each_concurrent(AT_ONCE, |served| self.look(served)).await;
+            stream::iter(&models).for_each_concurrent(AT_ONCE, |served| self.look(served, listens)).await;
             tokio::time::sleep(REST).await;
-            tokio::select! {
-                () = tokio::time::sleep(jittered(self.config.every)) => {}
-                () = self.engine.batcher.backend().doubt.notified() => {}
-            }
+            is_doubted = tokio::select! {
+                () = tokio::time::sleep_until(listening.due()) => false,
+                () = self.engine.batcher.backend().doubt.notified() => true,
+            };
         }
     }
 
-    async fn look(&self, served: &Arc<Served>) {
+    /// Where `listens` is set, those that cannot say what they have are heard as well.
+    async fn look(&self, served: &Arc<Served>, listens: bool) {
         if served.agreement.known().is_none() {
             // Of models that were found nobody knows whether anybody wants them.
             if self.config.warm_up && self.configured.contains(&served.model.name) {
@@ -272,8 +277,44 @@ impl Shared {
             return;
         }
         served.ask_again(&self.engine).await;
-        if served.agreement.has_changed(None).await {
+        if served.agreement.has_changed(None).await || (listens && self.sounds_other(served).await) {
             self.renew(served).await;
+        }
+    }
+
+    /// Whether the canary of a model is another one at an upstream that cannot say
+    /// what it has. Where nothing was embedded since it was heard, nothing has mixed,
+    /// and a server may have given the model's memory to another one.
+    async fn sounds_other(&self, served: &Served) -> bool {
+        if !served.is_used.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let unread = served.agreement.taking_part().into_iter().filter(|index| {
+            let sender = &self.senders()[*index];
+            !sender.backend.tells_models_apart() && !sender.vitals.health().is_ejected()
+        });
+        let heard = stream::iter(unread).map(|index| self.sings_other(served, index));
+        heard.buffer_unordered(AT_ONCE).any(std::future::ready).await
+    }
+
+    /// Whether the canary of a model is another one at one upstream. One that fails is no
+    /// other one, and is asked again.
+    async fn sings_other(&self, served: &Served, index: usize) -> bool {
+        let (sender, canary) = (&self.senders()[index], served.agreement.canary());
+        match canary.ask(&sender.name, &*sender.backend).await {
+            Ok(vector) => {
+                let is_other = !served.agreement.learn(vector);
+                if is_other {
+                    let (upstream, model) = (&*sender.name, &*canary.model);
+                    tracing::warn!(upstream, model, "the upstream's vector of the canary is another one");
+                }
+                is_other
+            }
+            Err(error) => {
+                sender.vitals.ails(&error, || canary.clone());
+                served.is_used.store(true, Ordering::Relaxed);
+                false
+            }
         }
     }
 
@@ -296,7 +337,7 @@ impl Shared {
             let sender = &self.senders()[index];
             match served.agreement.canary().ask(&sender.name, &*sender.backend).await {
                 Ok(vector) => drop(served.agreement.learn(vector)),
-                Err(error) => sender.vitals.failed(&error, || served.agreement.canary().clone()),
+                Err(error) => sender.vitals.ails(&error, || served.agreement.canary().clone()),
             }
         }
     }
