@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use embergate_core::document::source_map::Patch;
 use embergate_core::model::{Embedding, ModelName, Purpose};
 use embergate_core::tokenizer::Tokenizer;
+use embergate_core::units::ByteSize;
 use serde::{Deserialize, Serialize};
 
 mod bindings;
@@ -44,12 +45,19 @@ pub struct Config {
     pub dir: PathBuf,
     /// Where compiled code is kept; the user's cache folder when absent.
     pub cache_dir: Option<PathBuf>,
+    /// Bytes of compiled code that are kept, at most.
+    pub max_compiled: ByteSize,
     pub limits: Limits,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { dir: "plugins".into(), cache_dir: None, limits: Limits::default() }
+        Self {
+            dir: "plugins".into(),
+            cache_dir: None,
+            max_compiled: ByteSize::gib(1),
+            limits: Limits::default(),
+        }
     }
 }
 

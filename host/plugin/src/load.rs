@@ -71,7 +71,7 @@ async fn load_all(config: &Config, found: Vec<Found>) -> Result<BTreeMap<String,
         source_name: "this system".into(),
         reason: format!("WebAssembly cannot run here: {error:#}"),
     })?;
-    let compiled = Arc::new(Compiled::open(config.cache_dir.as_deref()));
+    let compiled = Arc::new(Compiled::open(config.cache_dir.as_deref(), config.max_compiled));
     let mut plugins = BTreeMap::new();
     for found in found {
         let limits = found.limits(config);
