@@ -11,6 +11,7 @@ use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use embergate_core::units::ByteSize;
 use wasmtime::Engine;
@@ -29,6 +30,8 @@ const HASH_BYTES: usize = blake3::OUT_LEN;
 pub(super) struct Compiled {
     folder: Option<Folder>,
     max: ByteSize,
+    /// Whether others need the processors too.
+    is_aside: AtomicBool,
 }
 
 struct Folder {
@@ -62,7 +65,24 @@ impl Compiled {
     }
 
     fn new(folder: Option<Folder>, max: ByteSize) -> Self {
-        Self { folder, max }
+        Self { folder, max, is_aside: AtomicBool::new(false) }
+    }
+
+    /// Leaves half of the processors to others from now on.
+    pub(super) fn step_aside(&self) {
+        self.is_aside.store(true, Ordering::Relaxed);
+    }
+
+    fn compile(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+        if !self.is_aside.load(Ordering::Relaxed) {
+            return Component::from_binary(engine, bytes);
+        }
+        let n_threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
+        // Wasmtime compiles functions side by side, on the threads of the pool that it is called in.
+        match rayon::ThreadPoolBuilder::new().num_threads(n_threads).build() {
+            Ok(pool) => pool.install(|| Component::from_binary(engine, bytes)),
+            Err(_) => Component::from_binary(engine, bytes),
+        }
     }
 
     /// Returns the component that `bytes` are, compiled now or earlier. Blocks for
@@ -71,7 +91,7 @@ impl Compiled {
     /// # Errors
     /// Says why `bytes` are no valid component.
     pub(super) fn component(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let Some(folder) = &self.folder else { return Component::from_binary(engine, bytes) };
+        let Some(folder) = &self.folder else { return self.compile(engine, bytes) };
         let key = Key::new(engine, bytes);
         let path = folder.dir.join(format!("{}.{}", key.0.to_hex(), room::ENDING));
         match folder.load(engine, &path, &key) {
@@ -81,7 +101,7 @@ impl Compiled {
                 tracing::warn!(target: LOG, path = %path.display(), why, "a compiled plugin is not trusted, and compiled again");
             }
         }
-        let component = Component::from_binary(engine, bytes)?;
+        let component = self.compile(engine, bytes)?;
         if let Err(error) = component
             .serialize()
             .map_err(io::Error::other)
@@ -306,6 +326,16 @@ mod tests {
         let compiled = open(dir.path());
         let folder = compiled.folder.as_ref().unwrap();
         assert!(folder.load(&engine, &only_file(dir.path()), &key).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_compiled_aside_is_the_same() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        let compiled = open(dir.path());
+        compiled.step_aside();
+        compiled.component(&engine, EMPTY).unwrap();
+        open(dir.path()).component(&engine, EMPTY).unwrap();
+        only_file(dir.path());
     }
 
     #[test]

@@ -242,6 +242,11 @@ impl Gateway {
         exchange(&self.api, &request("POST", path, &body.to_string()))
     }
 
+    /// The metrics, as the admin listener tells them.
+    pub fn metrics(&self) -> String {
+        exchange(&self.admin, &request("GET", "/metrics", "")).body
+    }
+
     /// Sends one request with more headers.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
