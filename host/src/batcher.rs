@@ -12,6 +12,7 @@ mod handout;
 mod meters;
 mod queue;
 mod retries;
+mod room;
 mod speed;
 mod state;
 mod unit;
@@ -27,9 +28,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
+use crate::errand::Errand;
+
 use self::meters::Meters;
+use self::room::{Room, Weight};
 use self::state::State;
 use self::unit::Entry;
+use crate::units::ByteSize;
 
 /// The `[batcher]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -43,6 +48,8 @@ pub struct Config {
     pub bulk_above: usize,
     /// Texts that wait for an embedding, at most; more are refused.
     pub max_queued: usize,
+    /// Bytes of these texts, at most; what is more than that goes alone.
+    pub max_queued_bytes: ByteSize,
     /// Interactive batches that may overtake a waiting bulk batch, at most.
     pub max_overtaken: u32,
     /// How long a bulk batch may keep an upstream, by its measured speed, while interactive texts come.
@@ -52,7 +59,8 @@ pub struct Config {
     pub retry_percent: u32,
     /// Those that may besides, in a second.
     pub retries_per_second: u32,
-    /// How long a batch waits before it goes to an upstream that has failed it already, more or less.
+    /// How long a batch waits before it goes to an upstream that has failed it already, more or less,
+    /// and how long an upstream is left alone that fails one call after the other.
     #[serde(with = "humantime_serde")]
     pub retry_delay: Duration,
 }
@@ -64,6 +72,7 @@ impl Default for Config {
             max_tokens: 16_384,
             bulk_above: 32,
             max_queued: 65_536,
+            max_queued_bytes: ByteSize::mib(256),
             max_overtaken: 8,
             bulk_slice: Duration::from_millis(50),
             retry_percent: 20,
@@ -74,15 +83,17 @@ impl Default for Config {
 }
 
 /// Bulk work leaves room for interactive work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lane {
     Interactive,
     Bulk,
 }
 
 impl Lane {
-    const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
+    pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
 
+    /// The word used in configuration, headers and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Interactive => "interactive",
@@ -142,7 +153,7 @@ pub struct Failed<E> {
     pub alone: bool,
 }
 
-/// Too many texts wait.
+/// Too many texts wait, or too long ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
     /// From the measured drain rate, 1 to 60 s.
@@ -173,7 +184,10 @@ pub struct Text {
 }
 
 /// The right to submit a number of texts, taken before work is spent on them.
-pub struct Places(OwnedSemaphorePermit);
+pub struct Places {
+    texts: OwnedSemaphorePermit,
+    bytes: Weight,
+}
 
 /// What became of one text.
 #[derive(Clone, Debug)]
@@ -217,6 +231,7 @@ struct Shared<B: Backend> {
     config: Config,
     backend: B,
     places: Arc<Semaphore>,
+    room: Arc<Room>,
     state: Mutex<State<B>>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -234,6 +249,7 @@ impl<B: Backend> Batcher<B> {
         Self {
             shared: Arc::new(Shared {
                 places: Arc::new(Semaphore::new(config.max_queued)),
+                room: Room::new(config.max_queued_bytes.as_u64()),
                 state: Mutex::new(State::new(&config, slots)),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -276,11 +292,16 @@ impl<B: Backend> Batcher<B> {
         self.shared.dispatch();
     }
 
-    /// Takes room for `n_texts`, at once or not at all.
-    pub fn reserve(&self, n_texts: usize) -> Result<Places, Full> {
+    /// Takes room for `n_texts` of `n_bytes` together, at once or not at all.
+    pub fn reserve(&self, n_texts: usize, n_bytes: usize) -> Result<Places, Full> {
         let full = || Full { retry_after: self.retry_after() };
         let n_permits = u32::try_from(n_texts).map_err(|_| full())?;
-        self.shared.places.clone().try_acquire_many_owned(n_permits).map(Places).map_err(|_| full())
+        let take = || {
+            let texts = self.shared.places.clone().try_acquire_many_owned(n_permits).ok()?;
+            Some(Places { texts, bytes: self.shared.room.take(n_bytes as u64)? })
+        };
+        let swept = || self.shared.lock().sweep(Instant::now()).then(take).flatten();
+        take().or_else(swept).ok_or_else(full)
     }
 
     /// How long until what waits now is through, as far as was measured.
@@ -290,23 +311,30 @@ impl<B: Backend> Batcher<B> {
     }
 
     /// Queues `texts` of the current span's request, for which `places` was taken;
-    /// one reply for each, in order.
+    /// one reply for each, in order, and the call that a free slot begins with them.
     ///
+    /// The call is made while the errand is polled, or after it was dropped.
     /// A reply closes without an answer when the batcher shuts down, or when
     /// `places` was taken for fewer texts.
-    pub fn submit(&self, queue: usize, lane: Lane, texts: Vec<Text>, mut places: Places) -> Vec<Reply<B>> {
+    pub fn submit(
+        &self,
+        queue: usize,
+        lane: Lane,
+        texts: Vec<Text>,
+        mut places: Places,
+    ) -> (Vec<Reply<B>>, Errand) {
         let (at, span) = (Instant::now(), Span::current());
         let mut replies = Vec::with_capacity(texts.len());
         let mut entries = Vec::with_capacity(texts.len());
         for text in texts {
             let (reply, receiver) = oneshot::channel();
             replies.push(receiver);
-            if let Some(place) = places.0.split(1) {
-                entries.push(Entry { text, reply, at, span: span.clone(), _place: place });
+            let weight = places.bytes.split(text.text.len());
+            if let Some(place) = places.texts.split(1) {
+                entries.push(Entry { text, reply, at, span: span.clone(), _place: (place, weight) });
             }
         }
-        self.shared.push(queue, lane, entries);
-        replies
+        (replies, self.shared.push(queue, lane, entries))
     }
 
     /// Lets what is queued end, and stops the rest at `deadline`.

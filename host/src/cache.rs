@@ -84,8 +84,9 @@ pub struct Forgotten {
 }
 
 /// Bytes of an entry beside its vector: the key, the entry, the two counts in
-/// front of the vector, and what the table keeps for each. An estimate.
-const OVERHEAD: usize = 256;
+/// front of the vector, and what the table keeps for each, as the allocator
+/// rounds them. Measured in resident memory, over 60,000 entries of 256 to 1,024 numbers.
+const OVERHEAD: usize = 440;
 /// The table refuses more than 1,000 years.
 const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// The table weighs what is new now and then. It is told to once this part of its

@@ -364,6 +364,47 @@ mod tests {
     }
 
     #[test]
+    fn how_a_model_is_loaded_is_for_ollama_and_fits_its_texts() {
+        let model = |upstream: &str, lines: &str| {
+            format!(
+                "{OLLAMA}[[upstream]]\nname = \"b\"\nkind = \"openai\"\nurl = \"http://h:2\"\n\
+                 [[model]]\nname = \"m\"\nupstreams = [\"{upstream}\"]\n{lines}"
+            )
+        };
+        check(&model("a", "keep_alive = \"forever\"\n[model.options]\nnum_ctx = 512\nnum_gpu = -1"), &[]);
+        check(
+            &model("b", "keep_alive = \"1h\""),
+            &[
+                "12: model `m` has `keep_alive`, and no upstream of kind \"ollama\": take it out: only Ollama heeds it",
+            ],
+        );
+        check(
+            &model("a", "keep_alive = \"0s\""),
+            &[
+                "12: `keep_alive` of model `m` is 0, so it would be loaded for every call: write a longer time, or take it out",
+            ],
+        );
+        check(
+            &model("a", "keep_alive = \"always\""),
+            &[
+                "12: `keep_alive = \"always\"` in [[model]] `m` is refused: write a time, such as \"1h\", or \"forever\"",
+            ],
+        );
+        check(
+            &model("a", "max_tokens = 512\n[model.options]\nnum_ctx = 256"),
+            &[
+                "14: `num_ctx` of model `m` is 256, less than the 512 of `max_tokens`: Ollama would cut what lies between: raise it, or lower `max_tokens`",
+            ],
+        );
+        check(
+            &model("a", "[model.options]\nnum_batch = 0"),
+            &[
+                "13: `num_batch` in [model.options] is 0, so nothing would ever be let through: set it to 1 or more",
+            ],
+        );
+    }
+
+    #[test]
     fn the_default_model_must_be_one() {
         check("[embed]\ndefault_model = \"static-embed-en-256:query\"", &[]);
         check(

@@ -28,6 +28,7 @@ mod served;
 mod setup;
 mod spaces;
 mod spent;
+mod standing;
 mod status;
 
 use std::sync::Arc;
@@ -43,7 +44,6 @@ use crate::upstream::UpstreamError;
 
 pub use crate::batcher::Lane;
 
-pub use self::agreement::Standing;
 pub use self::canary::CANARY;
 pub use self::config::{Config, ModelConfig, Prompts, TokenArrays};
 pub use self::error::{EmbedError, SetupError};
@@ -53,6 +53,7 @@ pub use self::models::{Model, Resolved};
 pub use self::request::{EmbedAnswer, EmbedRequest};
 pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
+pub use self::standing::Standing;
 pub use self::status::{ModelStatus, UpstreamState, UpstreamStatus};
 
 use self::catalog::Catalog;
@@ -139,10 +140,10 @@ impl Embedder {
         Ok(())
     }
 
-    /// The lane that `request` takes.
-    pub fn lane(&self, request: &EmbedRequest) -> Lane {
+    /// The lane that `request` takes: its own, else that of its caller's key, else by its number of texts.
+    pub fn lane(&self, request: &EmbedRequest, by_key: Option<Lane>) -> Lane {
         let by_size = if self.bulk_above < request.texts.len() { Lane::Bulk } else { Lane::Interactive };
-        request.lane.unwrap_or(by_size)
+        request.lane.or(by_key).unwrap_or(by_size)
     }
 
     /// How long a request may take where nobody sets a time.

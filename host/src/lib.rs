@@ -10,6 +10,7 @@ pub use embergate_core::document; // Document, Chunk, Span, and the way back to 
 pub use embergate_core::model; // ModelName, Purpose, Embedding
 pub use embergate_core::units; // sizes and times as people write them
 
+pub mod errand; // work that goes on when whoever began it leaves
 pub mod shutdown; // from a signal to a token that everybody watches
 pub mod telemetry; // logs, spans and metrics
 

@@ -38,6 +38,7 @@ mod open_files;
 mod openai;
 mod openapi;
 mod options;
+mod parsing;
 mod route;
 mod service;
 mod shared;
@@ -63,6 +64,8 @@ pub struct Config {
     pub max_answers: ByteSize,
     /// Arrays and objects in one another in a JSON body, at most, the body itself included.
     pub max_json_depth: usize,
+    /// Bodies over 256 KiB that are parsed at once, at most; half of the processors where absent.
+    pub max_parsers: Option<usize>,
     /// How long a body may take to arrive.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
@@ -117,6 +120,7 @@ impl Default for Config {
             max_bodies: ByteSize::mib(256),
             max_answers: ByteSize::mib(256),
             max_json_depth: 32,
+            max_parsers: None,
             body_timeout: Duration::from_secs(60),
             max_head: ByteSize::kib(64),
             max_headers: 100,

@@ -1,6 +1,7 @@
 //! Logs and spans by `tracing`, metrics by `metrics` in Prometheus' format.
 
 mod behind;
+mod help;
 mod lines;
 mod throttle;
 
@@ -159,8 +160,9 @@ impl Metrics {
                     .expect("the bounds above are not empty")
                     .build_recorder();
                 let handle = recorder.handle();
-                if metrics::set_global_recorder(recorder).is_err() {
-                    tracing::warn!("another recorder has the metrics of this process");
+                match metrics::set_global_recorder(recorder) {
+                    Ok(()) => help::describe(),
+                    Err(_) => tracing::warn!("another recorder has the metrics of this process"),
                 }
                 Self { handle }
             })
@@ -274,10 +276,12 @@ mod tests {
     fn times_and_sizes_are_put_into_buckets_of_their_own() {
         let recorder = with_buckets(PrometheusBuilder::new()).unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
+            help::describe();
             metrics::histogram!("embergate_batch_texts").record(3.0);
             metrics::histogram!("embergate_batch_wait_seconds").record(0.002);
         });
         let text = recorder.handle().render();
+        assert!(text.contains("# HELP embergate_batch_texts Texts in an upstream call.\n"), "{text}");
         assert!(text.contains(r#"embergate_batch_texts_bucket{le="4"} 1"#), "{text}");
         assert!(text.contains(r#"embergate_batch_wait_seconds_bucket{le="0.0025"} 1"#), "{text}");
     }

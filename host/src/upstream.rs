@@ -3,9 +3,11 @@
 mod check;
 pub mod embedded;
 mod http;
+mod loading;
 mod ollama;
 mod openai;
 mod place;
+mod vectors;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Embedding, EmbeddingError};
 
 pub use self::check::KnownDimensions;
+pub use self::loading::{KeepAlive, Loading, Options};
 pub use self::place::Place;
 
 /// A `[[upstream]]` table.
@@ -64,8 +67,8 @@ pub struct Call {
     pub texts: Vec<Arc<str>>,
     /// Whether the upstream may cut what is too long.
     pub truncate: bool,
-    /// Tokens that the model takes, where that is known.
-    pub max_tokens: Option<u32>,
+    /// How the upstream is to have the model, where it loads it by itself.
+    pub loading: Arc<Loading>,
     /// What all answers of this model agree on, whichever upstream gave them.
     pub dimensions: Arc<KnownDimensions>,
 }
@@ -110,6 +113,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Asks what `model` is there.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError>;
+
+    /// Whether two models of one name differ in what [`Backend::identity`] says of them.
+    fn tells_models_apart(&self) -> bool {
+        true
+    }
 
     /// Asks which models are there, those that do not embed among them.
     async fn models(&self) -> Result<Vec<Offered>, UpstreamError>;

@@ -109,6 +109,58 @@ async fn what_is_missing_is_named_in_the_shape_of_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn header_then_key_then_size_decide_about_the_lane() {
+    let tables = table("plain", "rights = [\"embed\", \"index\"]")
+        + &table("slow", "rights = [\"embed\", \"index\"]\nlane = \"bulk\"")
+        + &table("fast", "rights = [\"embed\", \"index\"]\nlane = \"interactive\"")
+        + &table("boss", "rights = [\"admin\"]");
+    let batcher = "[batcher]\nbulk_above = 1\n";
+    // Metrics are of the process: no other test may have this model.
+    let embedded = EMBEDDED.replace("test-embed", "lane-embed");
+    let gateway = Gateway::start(&format!("{batcher}{tables}{embedded}")).await;
+    let ask = async |name: &str, path: &str, headers: &[(&str, &str)], n_texts: usize| {
+        let key = secret(name);
+        let headers = [&[("x-api-key", key.as_str())], headers].concat();
+        // New ones each time: what is known already goes through no lane.
+        let texts: Vec<_> = (0..n_texts).map(|at| format!("kelp {name} {headers:?} {at}")).collect();
+        let body = serde_json::json!({ "model": "lane-embed", "input": texts });
+        gateway.ask("POST", path, &headers, body.to_string().into()).await
+    };
+    let n_bulk = async || {
+        let metrics = read(&gateway, Some("boss"), "/metrics").await;
+        let lanes = metrics.text.lines().filter(|line| {
+            line.starts_with("embergate_batch_wait_seconds_count{")
+                && ["model=\"lane-embed\"", "lane=\"bulk\""].iter().all(|label| line.contains(label))
+        });
+        lanes.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum::<u64>()
+    };
+    let bulk = [("x-embergate-lane", "bulk")];
+    let interactive = [("x-embergate-lane", "interactive")];
+    for (name, headers, n_texts, is_bulk) in [
+        ("plain", &[][..], 1, false),
+        ("plain", &[], 2, true),
+        ("plain", &bulk, 1, true),
+        ("plain", &interactive, 2, false),
+        ("slow", &[], 1, true),
+        ("slow", &bulk, 1, true),
+        ("fast", &[], 2, false),
+        ("fast", &bulk, 1, true),
+    ] {
+        let before = n_bulk().await;
+        check(&ask(name, APIS[0], headers, n_texts).await, 200, &[]);
+        assert_eq!(before < n_bulk().await, is_bulk, "{n_texts} of {name} with {headers:?}");
+    }
+    for path in APIS {
+        let answer = ask("slow", path, &interactive, 1).await;
+        check(&answer, 403, &["the key `slow` is kept to the bulk lane", "leave the header out"]);
+    }
+    let keys = read(&gateway, Some("boss"), "/admin/keys").await;
+    let lanes: Vec<_> = (0..3).map(|at| keys.json["keys"][at]["lane"].clone()).collect();
+    assert_eq!(lanes, [serde_json::Value::Null, "bulk".into(), "interactive".into()]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_read_wherever_clients_put_it() {
     let gateway = gateway().await;
     let own = secret("search");
@@ -316,7 +368,7 @@ async fn the_admin_api_tells_models_configuration_and_use() {
     let last_used = app["last_used"].as_str().unwrap();
     assert!(last_used.len() == 20 && last_used.ends_with('Z'), "{last_used}");
     let want = serde_json::json!({
-        "name": "app", "rights": ["embed"], "requests_per_minute": null, "texts_per_minute": 50,
+        "name": "app", "rights": ["embed"], "lane": null, "requests_per_minute": null, "texts_per_minute": 50,
         "requests": 2, "texts": 3, "refused": 1, "last_used": last_used,
     });
     assert_eq!(*app, want);

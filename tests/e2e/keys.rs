@@ -88,6 +88,7 @@ fn what_makes_no_key_is_refused_and_what_is_weak_is_said() {
     let desk = desk();
     check_refused(&desk.run(&["key", "new", "two words"]), "letters, digits");
     check_refused(&desk.run(&["key", "new", "a", "--rights", "serch"]), "'search'");
+    check_refused(&desk.run(&["key", "new", "a", "--lane", "slow"]), "'slow'");
     check_refused(&desk.run(&["key", "new", "a", "--texts-per-minute", "0"]), "1..");
     check_refused(&hash_of(&desk, " \n"), "no key on standard input");
     check_refused(&hash_of(&desk, "one\ntwo"), "cannot be a key");

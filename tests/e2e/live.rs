@@ -47,7 +47,7 @@ fn vector(gateway: &Gateway, text: &str) -> Vec<f32> {
 #[track_caller]
 fn assert_counted(gateway: &Gateway, plugin: &str, result: &str, times: u32) {
     let line = format!("embergate_plugin_reloads_total{{plugin=\"{plugin}\",result=\"{result}\"}} {times}\n");
-    let metrics = gateway.metrics();
+    let metrics = gateway.get_admin("/metrics").body;
     assert!(metrics.contains(&line), "{line} is not in:\n{metrics}");
 }
 

@@ -58,7 +58,7 @@ fn a_request_under_way_is_answered_before_the_end() {
 }
 
 #[test]
-fn server_timing_tells_of_preprocessors() {
+fn server_timing_and_metrics_tell_of_preprocessors() {
     let desk = desk();
     let gateway = desk.serve(&format!(
         "[[upstream]]\nname = \"in\"\nkind = \"embedded\"\n\
@@ -77,6 +77,13 @@ fn server_timing_tells_of_preprocessors() {
     let parts: Vec<_> = timing["server-timing: ".len()..].split(", ").collect();
     let names: Vec<_> = parts.iter().map(|part| part.split(';').next().unwrap()).collect();
     assert_eq!(names, ["total", "read", "plugin", "queue", "upstream", "encode"], "{timing}");
+
+    let mut stream = TcpStream::connect(&gateway.admin).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).unwrap();
+    let count = "embergate_plugin_call_seconds_count{plugin=\"unicode\"} 1\n";
+    assert!(metrics.contains(count), "{metrics}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn text(n_tokens: usize) -> String {
     ["one", "two"].repeat(n_tokens)[..n_tokens - 2].join(" ")
 }
 
-fn exact(kind: &str, sim: &OllamaSim) -> Arc<Embedder> {
+fn exact(kind: &'static str, sim: &OllamaSim) -> Arc<Embedder> {
     let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("model/tokenizer.json");
     let keys = format!("tokenizer = {:?}\nmax_tokens = 8192", tokenizer.display().to_string());
     embedder_with(kind, &[sim.url()], &keys, Default::default()).unwrap()

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod abuse;
+mod behind_v1;
 mod bench;
 mod cut;
+mod each;
+mod fleet;
 mod health;
 mod index;
 mod index_parts;

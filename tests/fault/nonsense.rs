@@ -16,7 +16,7 @@ fn class(error: &EmbedError) -> String {
     }
 }
 
-async fn check(kind: &str, fault: Fault, want: &str) {
+async fn check(kind: &'static str, fault: Fault, want: &str) {
     let sim = OllamaSim::start(&[(MODEL, DIMENSIONS)]).await;
     let embedder = embedder(kind, &[sim.url()]);
     assert_right(&["first"], embedder.embed(request(&["first"])).await);

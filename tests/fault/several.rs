@@ -177,5 +177,17 @@ async fn calls_of_one_model_always_carry_the_same_options() {
     assert_eq!(requests[0]["options"], requests[1]["options"]);
     assert_eq!(requests[0]["options"]["num_batch"], 512);
     assert_eq!(requests[0]["keep_alive"], requests[1]["keep_alive"]);
+    assert_eq!(requests[0]["keep_alive"], "3600s");
     assert_eq!((&requests[0]["truncate"], &requests[1]["truncate"]), (&false.into(), &true.into()));
+}
+
+#[tokio::test]
+async fn a_model_is_loaded_as_its_table_says() {
+    let sim = OllamaSim::start(&[(MODEL, DIMENSIONS)]).await;
+    let keys = "max_tokens = 512\nkeep_alive = \"forever\"\n[options]\nnum_batch = 256\nnum_gpu = 0";
+    let embedder = embedder_with("ollama", &[sim.url()], keys, Default::default()).unwrap();
+    assert_right(&["kelp"], embedder.embed(request(&["kelp"])).await);
+    let sent = &sim.requests()[0];
+    assert_eq!(sent["options"], serde_json::json!({ "num_ctx": 512, "num_batch": 256, "num_gpu": 0 }));
+    assert_eq!(sent["keep_alive"], "-1s");
 }

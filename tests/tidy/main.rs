@@ -4,6 +4,7 @@
 mod configuration;
 mod files;
 mod layers;
+mod metrics;
 mod plugins;
 
 use std::path::{Path, PathBuf};

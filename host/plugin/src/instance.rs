@@ -44,6 +44,8 @@ pub(super) struct Instances {
     /// One for each instance that may be at work, this plugin's successors included.
     permits: Arc<Semaphore>,
     idle: Mutex<Idle>,
+    /// How long calls took, those that failed included.
+    seconds: metrics::Histogram,
 }
 
 /// Instances that wait for a call.
@@ -91,6 +93,7 @@ impl Instances {
         let chunker =
             shape.is_chunker.then(|| chunker::GuestIndices::new(&linked)).transpose().map_err(differs)?;
         let permits = Arc::new(Semaphore::new(limits.instances.max(1)));
+        let seconds = metrics::histogram!("embergate_plugin_call_seconds", "plugin" => name.to_string());
         let mut instances = Self {
             runtime,
             name,
@@ -103,6 +106,7 @@ impl Instances {
             chunker,
             permits,
             idle: Mutex::default(),
+            seconds,
         };
         let (instance, info) = instances.start().await.map_err(|error| match error {
             StartError::Refused(types::Error::InvalidConfig(why)) => {
@@ -261,6 +265,7 @@ impl Lent<'_> {
         mut self,
         result: Result<wasmtime::Result<Result<T, types::Error>>, tokio::time::error::Elapsed>,
     ) -> Result<T, PluginError> {
+        self.instances.seconds.record(self.started.elapsed());
         let answer = match result {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.failed(&error)),

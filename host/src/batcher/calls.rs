@@ -1,36 +1,48 @@
-//! Calls: each a task that gives its slot back however it ends, and hands out what waits for it.
+//! Calls: each gives its slot back however it ends, and hands out what waits for it.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::handout::Next;
-use super::state::Settled;
+use super::state::{Settled, State};
 use super::unit::{Entry, Unit};
 use super::{Backend, Batch, Lane, Shared, retries};
+use crate::errand::Errand;
 
 impl<B: Backend> Shared<B> {
-    /// Queues `entries`, unless everything was stopped: their replies close then.
-    pub(super) fn push(self: &Arc<Self>, queue: usize, lane: Lane, entries: Vec<Entry<B>>) {
+    /// Queues `entries`, unless everything was stopped: their replies close then. Hands out what
+    /// can be handed out; the last call of these is left to the caller, who waits for it anyway.
+    pub(super) fn push(self: &Arc<Self>, queue: usize, lane: Lane, entries: Vec<Entry<B>>) -> Errand {
         let mut state = self.lock();
         // Asked under the lock, under which `shutdown` empties the queues after it stopped.
         if !self.stop.is_cancelled() {
             state.push(queue, lane, entries, Instant::now());
         }
-        drop(state);
-        self.dispatch();
+        self.hand_out(&mut state)
+            .map_or_else(Errand::none, |last| Errand::new(Arc::clone(self).run(last), &self.tasks))
     }
 
     /// Hands out everything for which there is a free slot.
     pub(super) fn dispatch(self: &Arc<Self>) {
-        let mut state = self.lock();
+        if let Some(last) = self.hand_out(&mut self.lock()) {
+            self.tasks.spawn(Arc::clone(self).run(last));
+        }
+    }
+
+    /// Begins a call for every free slot but the last, which it returns.
+    fn hand_out(self: &Arc<Self>, state: &mut State<B>) -> Option<Next<B>> {
+        let mut last = None;
         if self.stop.is_cancelled() {
-            return;
+            return last;
         }
         while let Some(next) = state.next(Instant::now()) {
-            self.tasks.spawn(Arc::clone(self).run(next));
+            if let Some(before) = last.replace(next) {
+                self.tasks.spawn(Arc::clone(self).run(before));
+            }
         }
         state.report();
+        last
     }
 
     /// One upstream call, from a slot that `state` has marked as taken.
@@ -56,12 +68,13 @@ impl<B: Backend> Shared<B> {
                 next.unit.answer(answers);
             }
             Err((error, verdict)) => {
-                let (queue, template) = (next.queue, Arc::clone(&next.template));
+                let (upstream, queue, template) = (next.upstream, next.queue, Arc::clone(&next.template));
                 let settled = self.lock().settle(next, &error, verdict, now);
                 drop(slot);
                 if let Settled::Later(unit) = settled {
                     self.retry_later(queue, &template, unit).await;
                 }
+                self.dispatch_after_rest(upstream).await;
             }
         }
     }
@@ -75,6 +88,15 @@ impl<B: Backend> Shared<B> {
         }
         self.lock().retry(queue, template, unit);
         self.dispatch();
+    }
+
+    /// Hands out again what was left to others while `upstream` rested, should they not come back to it.
+    async fn dispatch_after_rest(self: &Arc<Self>, upstream: usize) {
+        let Some(until) = self.lock().upstreams[upstream].rests_until(Instant::now()) else { return };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep_until(until) => self.dispatch(),
+        }
     }
 }
 

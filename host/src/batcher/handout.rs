@@ -164,16 +164,28 @@ impl<B: Backend> State<B> {
     ///
     /// Never while none of them has a call that is to end: that end hands out what was left.
     fn leaves_it(&self, upstream: usize, n_waiting: usize, paces: &Paces, now: Instant) -> bool {
+        // Each of its calls would cost a retry, and those have a budget.
+        if self.upstreams[upstream].rests(now) && self.others_work(upstream, paces, now) {
+            return true;
+        }
         let (mut ahead, mut texts_per_second) = (n_waiting, 0.0);
         for other in paces.of.iter().filter(|other| other.upstream != upstream && other.is_measured) {
             let Upstream { slots, calls, has_failed, .. } = &self.upstreams[other.upstream];
-            let hangs = |call: &Call| call.overdue.is_some_and(|overdue| overdue <= now);
-            if !calls.is_empty() && !calls.iter().any(hangs) && !has_failed {
+            if !calls.is_empty() && !calls.iter().any(|call| call.hangs(now)) && !has_failed {
                 ahead += calls.iter().map(|call| call.n_texts).sum::<usize>();
                 texts_per_second += *slots as f64 / other.seconds;
             }
         }
         TOO_SLOW * (ahead as f64) < paces.seconds(upstream) * texts_per_second
+    }
+
+    /// Whether an upstream that does not rest has a call that is to end: it goes on with what was left.
+    fn others_work(&self, upstream: usize, paces: &Paces, now: Instant) -> bool {
+        paces.of.iter().filter(|other| other.upstream != upstream).any(|other| {
+            let other = &self.upstreams[other.upstream];
+            let is_to_end = |call: &Call| call.overdue.is_some() && !call.hangs(now);
+            !other.rests(now) && !other.calls.is_empty() && other.calls.iter().all(is_to_end)
+        })
     }
 
     /// Where a text of `queue` is soonest done, of the upstreams with a free slot.

@@ -10,6 +10,7 @@ pub(super) struct Meters {
     queued: [Gauge; 2],
     waits: [Histogram; 2],
     batch_texts: Histogram,
+    batch_tokens: Histogram,
     pub(super) halved: Counter,
     pub(super) retries: Counter,
     pub(super) refused_retries: Counter,
@@ -26,6 +27,7 @@ impl Meters {
                 metrics::histogram!("embergate_batch_wait_seconds", "model" => model(), "lane" => lane.as_str())
             }),
             batch_texts: metrics::histogram!("embergate_batch_texts", "model" => model()),
+            batch_tokens: metrics::histogram!("embergate_batch_tokens", "model" => model()),
             halved: metrics::counter!("embergate_batches_halved_total", "model" => model()),
             retries: metrics::counter!("embergate_batch_retries_total", "model" => model()),
             refused_retries: metrics::counter!("embergate_batch_retries_refused_total", "model" => model()),
@@ -42,6 +44,7 @@ impl Meters {
     /// Tells of a batch that leaves.
     pub(super) fn observe<B: Backend>(&self, unit: &Unit<B>) {
         self.batch_texts.record(unit.len() as f64);
+        self.batch_tokens.record(unit.sum_tokens() as f64);
         if let Some(oldest) = unit.oldest() {
             self.waits[unit.lane as usize].record(oldest.elapsed().as_secs_f64());
         }

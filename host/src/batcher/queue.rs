@@ -100,6 +100,20 @@ impl<B: Backend> Queue<B> {
         }
     }
 
+    pub(super) fn drop_abandoned(&mut self) {
+        for waiting in &mut self.waiting {
+            waiting.retain(|entry| !entry.reply.is_closed());
+        }
+        self.drop_abandoned_retries();
+    }
+
+    fn drop_abandoned_retries(&mut self) {
+        for unit in &mut self.retries {
+            unit.entries.retain(|entry| !entry.reply.is_closed());
+        }
+        self.retries.retain(|unit| !unit.entries.is_empty());
+    }
+
     /// The texts at the front of `lane` that somebody waits for, so many at most; one text may have any number of tokens.
     pub(super) fn take_entries(&mut self, lane: Lane, max_texts: usize, max_tokens: u32) -> Vec<Entry<B>> {
         let waiting = self.lane_mut(lane);
@@ -127,10 +141,7 @@ impl<B: Backend> Queue<B> {
         living: &[usize],
         lanes: impl Fn(Lane) -> bool,
     ) -> Option<Unit<B>> {
-        for unit in &mut self.retries {
-            unit.entries.retain(|entry| !entry.reply.is_closed());
-        }
-        self.retries.retain(|unit| !unit.entries.is_empty());
+        self.drop_abandoned_retries();
         let at = self.retries.iter().position(|unit| {
             let is_due =
                 !unit.tried.contains(&upstream) || living.iter().all(|member| unit.tried.contains(member));

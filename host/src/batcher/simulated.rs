@@ -62,8 +62,8 @@ impl Fleet {
 
     fn submit(&self, lane: Lane, n_texts: usize) -> Vec<Reply<Simulated>> {
         let text = Text { text: "t".into(), n_tokens: 20 };
-        let places = self.batcher.reserve(n_texts).unwrap();
-        self.batcher.submit(self.queue.index(), lane, vec![text; n_texts], places)
+        let places = self.batcher.reserve(n_texts, 0).unwrap();
+        self.batcher.submit(self.queue.index(), lane, vec![text; n_texts], places).0
     }
 
     /// How long a list takes.

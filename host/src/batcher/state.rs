@@ -14,12 +14,20 @@ use super::retries::Budget;
 use super::unit::{Entry, Unit};
 use super::{Backend, Config, Lane, Verdict};
 
+/// Calls in a row that fail before an upstream is left alone for a moment: one that fails
+/// now and then should go on with all its slots.
+const IN_A_ROW: u32 = 2;
+
 pub(super) struct Upstream<B: Backend> {
     pub(super) slots: usize,
     /// Under way, one for each slot that is taken.
     pub(super) calls: Vec<Call>,
     /// Its last call failed: others are asked first.
     pub(super) has_failed: bool,
+    /// Calls that failed in a row.
+    n_failed: u32,
+    /// After some of them it gets nothing until then that others could take.
+    rests_until: Option<Instant>,
     /// Takes nothing, and why; the number counts ejections.
     ejected: Option<(u64, B::Error)>,
 }
@@ -33,19 +41,57 @@ pub(super) struct Call {
     pub(super) overdue: Option<Instant>,
 }
 
+impl Call {
+    /// Whether nobody should wait for its end.
+    pub(super) fn hangs(&self, now: Instant) -> bool {
+        self.overdue.is_some_and(|overdue| overdue <= now)
+    }
+}
+
 impl<B: Backend> Upstream<B> {
     fn new(slots: usize) -> Self {
-        Self { slots, calls: Vec::with_capacity(slots.min(64)), has_failed: false, ejected: None }
+        Self {
+            slots,
+            calls: Vec::with_capacity(slots.min(64)),
+            has_failed: false,
+            n_failed: 0,
+            rests_until: None,
+            ejected: None,
+        }
     }
 
     pub(super) fn is_ejected(&self) -> bool {
         self.ejected.is_some()
     }
 
+    /// It is left alone for a moment, because it fails one call after the other.
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.rests_until(now).is_some()
+    }
+
+    pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.rests_until.filter(|until| now < *until)
+    }
+
+    fn failed(&mut self, now: Instant, rest: Duration) {
+        self.has_failed = true;
+        self.n_failed = self.n_failed.saturating_add(1);
+        if IN_A_ROW <= self.n_failed {
+            self.rests_until = Some(now + rest);
+        }
+    }
+
+    fn succeeded(&mut self) {
+        (self.has_failed, self.n_failed, self.rests_until) = (false, 0, None);
+    }
+
     pub(super) fn has_free_slot(&self) -> bool {
         self.ejected.is_none() && self.calls.len() < self.slots
     }
 }
+
+/// Between two searches for texts that nobody waits for, at least.
+const REST: Duration = Duration::from_millis(100);
 
 /// What becomes of a batch that failed.
 pub(super) enum Settled<B: Backend> {
@@ -61,12 +107,15 @@ pub(super) struct State<B: Backend> {
     pub(super) max_tokens: u32,
     pub(super) max_overtaken: u32,
     pub(super) bulk_slice: Duration,
+    /// How long an upstream is left alone that fails one call after the other.
+    rest: Duration,
     pub(super) upstreams: Vec<Upstream<B>>,
     pub(super) queues: Vec<Queue<B>>,
     pub(super) retries: Budget,
     pub(super) drain: Drain,
     pub(super) n_calls: u64,
     n_ejections: u64,
+    swept: Option<Instant>,
 }
 
 impl<B: Backend> State<B> {
@@ -76,12 +125,14 @@ impl<B: Backend> State<B> {
             max_tokens: config.max_tokens,
             max_overtaken: config.max_overtaken,
             bulk_slice: config.bulk_slice,
+            rest: config.retry_delay,
             upstreams: slots.map(Upstream::new).collect(),
             queues: Vec::new(),
             retries: Budget::new(config.retry_percent, config.retries_per_second),
             drain: Drain::new(),
             n_calls: 0,
             n_ejections: 0,
+            swept: None,
         }
     }
 
@@ -127,9 +178,8 @@ impl<B: Backend> State<B> {
     }
 
     pub(super) fn readmit(&mut self, upstream: usize) {
-        let Upstream { ejected, has_failed, .. } = &mut self.upstreams[upstream];
-        if ejected.take().is_some() {
-            *has_failed = false;
+        if self.upstreams[upstream].ejected.take().is_some() {
+            self.upstreams[upstream].succeeded();
             self.queues.iter_mut().for_each(|queue| queue.forget_speed(upstream));
         }
     }
@@ -169,6 +219,17 @@ impl<B: Backend> State<B> {
         self.fail_stranded(queue);
     }
 
+    /// Lets go of texts that nobody waits for any more, unless that was done a moment ago:
+    /// those at the front are dropped anyway, but where all is full others need their places.
+    pub(super) fn sweep(&mut self, now: Instant) -> bool {
+        let is_time = self.swept.is_none_or(|swept| REST <= now.saturating_duration_since(swept));
+        if is_time {
+            self.swept = Some(now);
+            self.queues.iter_mut().for_each(Queue::drop_abandoned);
+        }
+        is_time
+    }
+
     /// Tells the metrics what waits.
     pub(super) fn report(&self) {
         for queue in self.queues.iter().filter(|queue| !queue.is_closed) {
@@ -189,7 +250,7 @@ impl<B: Backend> State<B> {
 
     /// Counts a call that ended well after `took`.
     pub(super) fn record(&mut self, next: &Next<B>, took: Duration, now: Instant) {
-        self.upstreams[next.upstream].has_failed = false;
+        self.upstreams[next.upstream].succeeded();
         self.drain.record(next.unit.len(), now);
         if self.is_open(next) {
             let speed = self.queues[next.queue].speed_mut(next.upstream, next.unit.lane);
@@ -211,7 +272,7 @@ impl<B: Backend> State<B> {
         verdict: Verdict,
         now: Instant,
     ) -> Settled<B> {
-        self.upstreams[next.upstream].has_failed = true;
+        self.upstreams[next.upstream].failed(now, self.rest);
         if !self.is_open(&next) {
             return Settled::Done;
         }

@@ -87,9 +87,9 @@ impl Bench {
     }
 
     fn submit(&self, lane: Lane, texts: &[String]) -> Vec<Reply<Fake>> {
-        let places = self.batcher.reserve(texts.len()).unwrap();
+        let places = self.batcher.reserve(texts.len(), texts.iter().map(String::len).sum()).unwrap();
         let texts = texts.iter().map(|text| Text { text: text.as_str().into(), n_tokens: 1 }).collect();
-        self.batcher.submit(self.queue.index(), lane, texts, places)
+        self.batcher.submit(self.queue.index(), lane, texts, places).0
     }
 
     /// Lets `n_calls` end, and everything that follows from it happen.
@@ -159,9 +159,9 @@ async fn every_text_gets_its_own_answer() {
 #[tokio::test(start_paused = true)]
 async fn tokens_bound_a_batch_but_one_text_always_goes() {
     let bench = Bench::new(Config { max_tokens: 10, ..Config::default() }, &[1], Fake::open());
-    let places = bench.batcher.reserve(4).unwrap();
+    let places = bench.batcher.reserve(4, 0).unwrap();
     let sized = [6, 4, 99, 1].map(|n_tokens| Text { text: "t".into(), n_tokens });
-    let replies = bench.batcher.submit(0, Lane::Bulk, sized.to_vec(), places);
+    let (replies, _) = bench.batcher.submit(0, Lane::Bulk, sized.to_vec(), places);
     all(replies).await;
     assert_eq!(bench.sizes(), [2, 1, 1]);
 }
@@ -207,11 +207,41 @@ async fn a_call_that_nobody_waits_for_gives_its_slot_back() {
 async fn too_many_texts_are_refused_and_room_comes_back() {
     let bench = Bench::new(Config { max_queued: 3, ..Config::default() }, &[1], Fake::held());
     let replies = bench.submit(Lane::Bulk, &texts(0..3));
-    let full = bench.batcher.reserve(1).err().unwrap();
+    let full = bench.batcher.reserve(1, 0).err().unwrap();
     assert_eq!(full.retry_after, Duration::from_secs(1));
     bench.let_end(3).await;
     all(replies).await;
-    assert!(bench.batcher.reserve(3).is_ok());
+    assert!(bench.batcher.reserve(3, 0).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_bytes_are_refused_though_their_texts_are_few() {
+    let config = Config { max_queued_bytes: ByteSize::b(6), ..Config::default() };
+    let bench = Bench::new(config, &[1], Fake::held());
+    let replies = bench.submit(Lane::Bulk, &texts(0..2));
+    let full = bench.batcher.reserve(1, 3).err().unwrap();
+    assert_eq!(full.retry_after, Duration::from_secs(1));
+    assert!(bench.batcher.reserve(1, 2).is_ok());
+    bench.let_end(2).await;
+    all(replies).await;
+    assert!(bench.batcher.reserve(1, 100).is_ok(), "alone it has room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_nobody_waits_for_keeps_no_place_wherever_it_stands() {
+    let bench = Bench::new(Config { max_queued: 4, ..Config::default() }, &[1], Fake::held());
+    let mut replies = bench.submit(Lane::Interactive, &texts(0..1));
+    replies.extend(bench.submit(Lane::Interactive, &texts(1..2)));
+    let gone = bench.submit(Lane::Interactive, &texts(2..4));
+    assert!(bench.batcher.reserve(1, 0).is_err());
+    drop(gone);
+    tokio::time::advance(Duration::from_millis(100)).await;
+    let places = bench.batcher.reserve(2, 0).unwrap();
+    assert!(bench.batcher.reserve(1, 0).is_err());
+    drop(places);
+    bench.let_end(2).await;
+    assert!(all(replies).await.iter().all(Result::is_ok));
+    assert_eq!(bench.sizes(), [1, 1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,7 +342,8 @@ async fn a_queue_that_opens_takes_the_place_of_one_that_was_closed_and_none_of_i
     let open = |model: &str| bench.batcher.open(&Queue { model: model.into(), way: "whole" }, ());
     let submit = |queue: &Lease<Fake>| {
         let text = Text { text: "t".into(), n_tokens: 1 };
-        bench.batcher.submit(queue.index(), Lane::Interactive, vec![text], bench.batcher.reserve(1).unwrap())
+        let places = bench.batcher.reserve(1, 0).unwrap();
+        bench.batcher.submit(queue.index(), Lane::Interactive, vec![text], places).0
     };
     let first = open("first");
     bench.batcher.admit(first.index(), 0);
@@ -334,12 +365,12 @@ async fn what_waits_in_a_queue_that_closes_is_let_go() {
     let bench = Bench::new(Config { max_queued: 1, ..Config::default() }, &[1], Fake::open());
     let queue = bench.batcher.open(&Queue { model: "m".into(), way: "cut" }, ());
     let text = Text { text: "t".into(), n_tokens: 1 };
-    let places = bench.batcher.reserve(1).unwrap();
-    let replies = bench.batcher.submit(queue.index(), Lane::Bulk, vec![text], places);
-    assert!(bench.batcher.reserve(1).is_err());
+    let places = bench.batcher.reserve(1, 0).unwrap();
+    let (replies, _) = bench.batcher.submit(queue.index(), Lane::Bulk, vec![text], places);
+    assert!(bench.batcher.reserve(1, 0).is_err());
     drop(queue);
     for reply in replies {
         assert!(reply.now_or_never().unwrap().is_err());
     }
-    assert!(bench.batcher.reserve(1).is_ok());
+    assert!(bench.batcher.reserve(1, 0).is_ok());
 }

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tracing::Span;
 
+use super::room::Weight;
 use super::{Backend, Failed, Lane, Replied, Text};
 
 /// One text that waits.
@@ -17,7 +18,8 @@ pub(super) struct Entry<B: Backend> {
     pub(super) at: Instant,
     /// Of the request that it is from.
     pub(super) span: Span,
-    pub(super) _place: OwnedSemaphorePermit,
+    /// Its own, and that of its bytes.
+    pub(super) _place: (OwnedSemaphorePermit, Weight),
 }
 
 impl<B: Backend> Entry<B> {

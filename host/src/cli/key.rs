@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::failure::Usage;
 use super::{Context, Ending};
+use crate::embed::Lane;
 use crate::server::{KeyConfig, KeyHash, Right, Secret};
 
 /// Bytes of a key that `key hash` reads, at most.
@@ -27,8 +28,13 @@ Rights:
   index   embed documents, also prepared and in the bulk lane; list models
   admin   the admin listener: metrics, models, configuration, keys
 
+Lanes: a request takes that of its header `x-embergate-lane`, where the key's rights permit; else \
+that of its key; else it is bulk if it has many texts (`batcher.bulk_above`). A key of the bulk lane \
+cannot leave it by a header; one of the interactive lane can, with the right `index`.
+
 Examples:
   embergate key new notes >> embergate.toml
+  embergate key new nightly --rights index --lane bulk
   embergate key new indexer --rights index,search --texts-per-minute 6000
   embergate key new prometheus --rights admin --json";
 
@@ -57,6 +63,9 @@ pub(super) struct New {
     /// What it may do, with commas between
     #[arg(long, value_name = "RIGHTS", value_delimiter = ',', default_value = "embed", value_parser = rights())]
     rights: Vec<Right>,
+    /// The lane of its requests: `bulk` for all, `interactive` for those whose header names none
+    #[arg(long, value_name = "LANE", value_parser = lanes())]
+    lane: Option<Lane>,
     /// Requests a minute, at most; a minute's worth may come at once
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     requests_per_minute: Option<u32>,
@@ -68,6 +77,12 @@ pub(super) struct New {
 fn rights() -> impl TypedValueParser<Value = Right> {
     PossibleValuesParser::new(Right::ALL.map(Right::as_str)).try_map(|word| {
         Right::ALL.into_iter().find(|right| right.as_str() == word).ok_or("there is no such right")
+    })
+}
+
+fn lanes() -> impl TypedValueParser<Value = Lane> {
+    PossibleValuesParser::new(Lane::ALL.map(Lane::as_str)).try_map(|word| {
+        Lane::ALL.into_iter().find(|lane| lane.as_str() == word).ok_or("there is no such lane")
     })
 }
 
@@ -107,12 +122,14 @@ impl New {
     /// The `[[key]]` table; no value in it needs an escape.
     fn table(&self, hash: &KeyHash) -> String {
         let rights: Vec<String> = self.rights.iter().map(|right| format!("\"{}\"", right.as_str())).collect();
+        let lane = self.lane.map(|lane| format!("lane = \"{}\"\n", lane.as_str()));
         let line = |key: &str, limit: Option<u32>| limit.map(|limit| format!("{key} = {limit}\n"));
         format!(
-            "[[key]]\nname = \"{}\"\nsha256 = \"{}\"\nrights = [{}]\n{}{}",
+            "[[key]]\nname = \"{}\"\nsha256 = \"{}\"\nrights = [{}]\n{}{}{}",
             self.name,
             hash.to_hex(),
             rights.join(", "),
+            lane.unwrap_or_default(),
             line("requests_per_minute", self.requests_per_minute).unwrap_or_default(),
             line("texts_per_minute", self.texts_per_minute).unwrap_or_default(),
         )
@@ -159,6 +176,7 @@ mod tests {
         let new = New {
             name: "notes".into(),
             rights: vec![Right::Index, Right::Search],
+            lane: Some(Lane::Bulk),
             requests_per_minute: None,
             texts_per_minute: Some(600),
         };
@@ -166,7 +184,10 @@ mod tests {
         let table: toml::Table = new.table(&hash).parse().unwrap();
         let key: KeyConfig = table["key"][0].clone().try_into().unwrap();
         assert_eq!((key.name.as_str(), key.rights.as_slice()), ("notes", &[Right::Index, Right::Search][..]));
-        assert_eq!((key.requests_per_minute, key.texts_per_minute), (None, Some(600)));
+        assert_eq!(
+            (key.lane, key.requests_per_minute, key.texts_per_minute),
+            (Some(Lane::Bulk), None, Some(600))
+        );
         assert_eq!(key.sha256.parse().unwrap().to_hex(), hash.to_hex());
     }
 }

@@ -1,14 +1,14 @@
 //! What a file that can be read still gets wrong: names that lead nowhere,
 //! names given twice, keys that belong together, limits that let nothing through.
 
+mod models;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Config;
-use crate::embed::names::{self, Named};
-use crate::model::ModelName;
 use crate::units::ByteSize;
-use crate::{embed, plugin, server, store, upstream};
+use crate::{plugin, server, store, upstream};
 
 /// What the parser of JSON takes, at most.
 const MAX_JSON_DEPTH: usize = 127;
@@ -52,6 +52,7 @@ impl Faults {
             ("server.body_timeout", server.body_timeout.as_nanos() as u64),
             ("server.max_answers", server.max_answers.as_u64()),
             ("server.max_json_depth", server.max_json_depth as u64),
+            ("server.max_parsers", server.max_parsers.unwrap_or(1) as u64),
             ("server.max_head", server.max_head.as_u64()),
             ("server.max_headers", server.max_headers as u64),
             ("server.max_uri", server.max_uri.as_u64()),
@@ -70,6 +71,7 @@ impl Faults {
             ("batcher.max_texts", batcher.max_texts as u64),
             ("batcher.max_tokens", batcher.max_tokens.into()),
             ("batcher.max_queued", batcher.max_queued as u64),
+            ("batcher.max_queued_bytes", batcher.max_queued_bytes.as_u64()),
             ("batcher.bulk_slice", batcher.bulk_slice.as_nanos() as u64),
             ("health.every", health.every.as_nanos() as u64),
             ("health.max_failures", health.max_failures.into()),
@@ -267,76 +269,6 @@ impl Faults {
                 format!("upstream `{name}` is of kind \"{kind}\" and has no `url`"),
                 format!("add its address, such as `url = \"{example}\"`"),
             ),
-        }
-    }
-
-    fn models(&mut self, config: &Config) {
-        self.unique("model", config.models.iter().map(|model| model.name.as_str()));
-        let upstreams: BTreeSet<&str> =
-            config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        for (at, model) in config.models.iter().enumerate() {
-            if let Err(error) = ModelName::new(&model.name) {
-                self.add(
-                    format!("model.{at}.name"),
-                    error.to_string(),
-                    "give it another `name`, and its own as `upstream_name`",
-                );
-            }
-            if model.upstreams.is_empty() {
-                let message = format!("model `{}` has no upstream", model.name);
-                self.add(format!("model.{at}.upstreams"), message, "name one [[upstream]] table or more");
-            }
-            for upstream in model.upstreams.iter().filter(|name| !upstreams.contains(name.as_str())) {
-                let message = format!(
-                    "model `{}` names the upstream `{upstream}`, and there is no [[upstream]] of that name",
-                    model.name
-                );
-                self.add(format!("model.{at}.upstreams"), message, there_are(&upstreams));
-            }
-            if let Some(max_tokens) = model.max_tokens {
-                self.bound(&format!("model.{at}.max_tokens"), "model.max_tokens", max_tokens.into());
-            }
-        }
-        self.aliases(&config.models);
-        self.default_model(config);
-    }
-
-    /// An alias that is a name already, in whatever case, would lead nowhere or not always there.
-    fn aliases(&mut self, models: &[embed::ModelConfig]) {
-        let mut owners: BTreeMap<String, &str> =
-            models.iter().map(|model| (model.name.to_lowercase(), model.name.as_str())).collect();
-        owners.entry(super::EMBEDDED_MODEL.to_owned()).or_insert(super::EMBEDDED_MODEL);
-        for (at, model) in models.iter().enumerate() {
-            for (alias_at, alias) in model.aliases.iter().enumerate() {
-                let path = format!("model.{at}.aliases.{alias_at}");
-                if let Err(error) = ModelName::new(alias) {
-                    let message = format!("an alias of model `{}` is no name: {error}", model.name);
-                    self.add(path, message, "write another alias");
-                } else if let Some(owner) = owners.insert(alias.to_lowercase(), &model.name) {
-                    let message = format!(
-                        "the alias `{alias}` of model `{}` leads to model `{owner}` already",
-                        model.name
-                    );
-                    self.add(path, message, "take it out, or write another one");
-                }
-            }
-        }
-    }
-
-    fn default_model(&mut self, config: &Config) {
-        let Some(default) = &config.embed.default_model else { return };
-        let embedded = Named { name: super::EMBEDDED_MODEL, aliases: &[], has_query_prompt: false };
-        let models = config.models.iter().map(|model| Named {
-            name: &model.name,
-            aliases: &model.aliases,
-            has_query_prompt: false,
-        });
-        let may_be_found = !default.is_empty() && config.may_find_models();
-        if names::resolve(default, models.chain([embedded])).is_none() && !may_be_found {
-            let mut known: BTreeSet<&str> = config.models.iter().map(|model| model.name.as_str()).collect();
-            known.insert(super::EMBEDDED_MODEL);
-            let message = format!("`default_model = \"{default}\"` in [embed] leads to no model");
-            self.add("embed.default_model", message, there_are(&known));
         }
     }
 

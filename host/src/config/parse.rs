@@ -418,6 +418,7 @@ mod tests {
         check_explained("upstream", "[[upstream]]\nzzz = 1");
         check_explained("model", "[[model]]\nzzz = 1");
         check_explained("model.prompts", "[[model]]\n[model.prompts]\nzzz = 1");
+        check_explained("model.options", "[[model]]\n[model.options]\nzzz = 1");
         check_explained("plugin", "[[plugin]]\nzzz = 1");
         check_explained("collection", "[[collection]]\nzzz = 1");
         check_explained("collection.rule", "[[collection]]\n[[collection.rule]]\nzzz = 1");

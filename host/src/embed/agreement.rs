@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::canary::{self, Canary};
+use super::standing::{Stand, Standing};
 use crate::model::Embedding;
 use crate::upstream::{Backend, Identity, UpstreamError};
 
@@ -37,17 +38,6 @@ pub(super) struct Agreed {
     pub(super) canary: Option<Embedding>,
 }
 
-/// Whether an upstream takes texts of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Nobody has asked it yet.
-    Unasked,
-    TakesPart,
-    StandsBy {
-        reason: String,
-    },
-}
-
 /// The upstreams of one model, and what they agreed on.
 pub(super) struct Agreement {
     canary: Canary,
@@ -58,7 +48,7 @@ pub(super) struct Agreement {
     /// The vector that everybody's canary must have.
     vector: OnceLock<Embedding>,
     /// Of each member, what it said last of the model, and what follows.
-    standings: Lock<Vec<(Option<String>, Standing)>>,
+    stands: Lock<Vec<Stand>>,
     /// Held while upstreams are asked, so that they are asked once.
     standby: Mutex<Standby>,
 }
@@ -84,7 +74,7 @@ impl Agreement {
     pub(super) fn new(canary: Canary, members: Vec<Member>, before: Agreed) -> Self {
         let standby = Standby { members: (0..members.len()).collect(), asked: None };
         Self {
-            standings: Lock::new(vec![(None, Standing::Unasked); members.len()]),
+            stands: Lock::new(vec![Stand::default(); members.len()]),
             canary,
             members,
             before,
@@ -107,6 +97,11 @@ impl Agreement {
         }
     }
 
+    /// How many dimensions the vector has that everybody's canary must have.
+    pub(super) fn dimensions(&self) -> Option<usize> {
+        self.vector.get().map(Embedding::dimensions)
+    }
+
     /// Whether there is nobody to disagree with.
     pub(super) fn is_of_one(&self) -> bool {
         self.members.len() == 1
@@ -119,23 +114,22 @@ impl Agreement {
 
     /// Indexes of those that take texts, among all upstreams.
     pub(super) fn taking_part(&self) -> Vec<usize> {
-        self.standings()
+        self.stands()
             .iter()
             .zip(&self.members)
-            .filter(|((_, standing), _)| *standing == Standing::TakesPart)
+            .filter(|(stand, _)| stand.standing == Standing::TakesPart)
             .map(|(_, member)| member.index)
             .collect()
     }
 
-    /// What the upstream at `index` said last of the model, and whether it takes
-    /// texts; nothing where it is no upstream of the model.
-    pub(super) fn standing(&self, index: usize) -> Option<(Option<String>, Standing)> {
+    /// How the upstream at `index` stands; nothing where it is no upstream of the model.
+    pub(super) fn stand(&self, index: usize) -> Option<Stand> {
         let member = self.members.iter().position(|member| member.index == index)?;
-        self.standings().get(member).cloned()
+        self.stands().get(member).cloned()
     }
 
-    fn standings(&self) -> MutexGuard<'_, Vec<(Option<String>, Standing)>> {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stands(&self) -> MutexGuard<'_, Vec<Stand>> {
+        self.stands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what the model is, asking when nobody has; `admit` is called with
@@ -160,12 +154,35 @@ impl Agreement {
             .filter(|said| agrees(&said.identity, &identity))
             .filter_map(|said| said.canary.as_ref())
             .collect();
+        if let Some(upstream) = self.lone_dissenter(&answers, &heard, &identity) {
+            let message =
+                "its vector of the canary is another one, and too few others can be asked".to_owned();
+            return Err(UpstreamError::Fault { upstream, message });
+        }
         if let Some(vector) = canary::elect(&heard, self.before.canary.as_ref()) {
             self.learn(vector.clone());
         }
         standby.members = self.sort(&standby.members, answers, &identity, admit);
         standby.asked = Some(Instant::now());
         Ok(self.identity.get_or_init(|| identity))
+    }
+
+    /// The first of those that say that nothing has changed and sing another canary than before,
+    /// where they are no majority and all others are silent: those would know better.
+    fn lone_dissenter(
+        &self,
+        answers: &[(usize, Answered)],
+        heard: &[&Embedding],
+        identity: &str,
+    ) -> Option<String> {
+        let known =
+            self.before.canary.as_ref().filter(|_| self.before.identity.as_deref() == Some(identity))?;
+        let is_known = heard.iter().any(|canary| canary::are_same(known, canary));
+        if heard.is_empty() || is_known || self.members.len() < 2 * heard.len() {
+            return None;
+        }
+        let (member, _) = answers.iter().find(|(_, answer)| answer.is_ok())?;
+        Some(self.members[*member].name.clone())
     }
 
     /// Takes `vector` for the model's canary, unless there is one. Returns whether it is the same.
@@ -284,9 +301,8 @@ impl Agreement {
                     Standing::StandsBy { reason }
                 }
             };
-            if let Some(known) = self.standings().get_mut(*index) {
-                let before = known.0.take();
-                *known = (theirs.or(before), standing);
+            if let Some(stand) = self.stands().get_mut(*index) {
+                stand.becomes(theirs, standing);
             }
         }
         standby

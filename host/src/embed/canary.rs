@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::model::Embedding;
-use crate::upstream::{Backend, Call, UpstreamError};
+use crate::upstream::{Backend, Call, Loading, UpstreamError};
 
 /// The text of every canary.
 pub const CANARY: &str = "A canary sings while the air is good.";
@@ -18,7 +18,7 @@ pub(super) struct Canary {
     /// The model's name at the upstreams.
     pub(super) model: Arc<str>,
     /// As in every other call of the model: Ollama loads a model anew where it differs.
-    pub(super) max_tokens: Option<u32>,
+    pub(super) loading: Arc<Loading>,
 }
 
 impl Canary {
@@ -35,7 +35,7 @@ impl Canary {
             model: self.model.clone(),
             texts: vec![CANARY.into()],
             truncate: false,
-            max_tokens: self.max_tokens,
+            loading: self.loading.clone(),
             // Its own: a stranger's first answer must not decide for the model.
             dimensions: Arc::default(),
         };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::HealthConfig;
 use crate::model::Purpose;
+use crate::upstream::{self, KeepAlive};
 
 /// A `[[model]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -31,6 +32,12 @@ pub struct ModelConfig {
     /// Tokens that the model takes, its special ones included.
     #[serde(default)]
     pub max_tokens: Option<u32>,
+    /// How long Ollama keeps it loaded after a call; an hour when absent.
+    #[serde(default)]
+    pub keep_alive: Option<KeepAlive>,
+    /// How Ollama loads it, beyond what follows from `max_tokens`.
+    #[serde(default)]
+    pub options: Option<upstream::Options>,
     /// Whether the model was trained so that a prefix of a vector is a vector (matryoshka).
     #[serde(default)]
     pub matryoshka: Option<bool>,

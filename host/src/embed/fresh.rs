@@ -87,12 +87,12 @@ async fn fly_until_landed(
     }
     // With a tokenizer that knows what is too long, the upstream has nothing to cut.
     let cut_upstream = job.way.truncate && limit(served).is_none();
-    let replies = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
+    let (replies, call) = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
     let landings = flying.into_iter().zip(replies).map(|(flying, reply)| {
         let cutting = Cutting { allowed: job.way.truncate, asked: cut_upstream };
         land(engine, served, flying, reply, cutting)
     });
-    join_all(landings).await;
+    call.beside(join_all(landings)).await;
 }
 
 /// A text that was handed to the batcher.

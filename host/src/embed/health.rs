@@ -5,6 +5,7 @@
 //! be a text's doing ejects nobody: it makes the upstream suspect, and its canary
 //! decides. What is ejected is probed, with growing pauses, until it answers.
 
+mod listening;
 mod pause;
 pub(super) mod vitals;
 pub(super) mod watch;
@@ -23,6 +24,8 @@ pub struct Config {
     /// How often upstreams are asked whether their models are still the same.
     #[serde(with = "humantime_serde")]
     pub every: Duration,
+    /// Whether upstreams that cannot say what they have embed a short text for that.
+    pub canaries: bool,
     /// Calls in a row that do not reach an upstream, before it is ejected.
     pub max_failures: u32,
     /// How long after its ejection an upstream is probed; twice as long after each probe that fails.
@@ -39,6 +42,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             every: Duration::from_secs(30),
+            canaries: true,
             max_failures: 3,
             probe_pause: Duration::from_secs(1),
             max_probe_pause: Duration::from_secs(60),

@@ -10,6 +10,7 @@ use super::fresh::{Fresh, Job};
 use super::served::Served;
 use super::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Spent};
 use crate::cache::{CacheKey, Entry};
+use crate::model::ModelName;
 
 impl Embedder {
     pub(super) async fn answer(
@@ -17,7 +18,7 @@ impl Embedder {
         served: &Arc<Served>,
         request: EmbedRequest,
     ) -> Result<EmbedAnswer, EmbedError> {
-        let job = Job { way: request.way(), lane: self.lane(&request) };
+        let job = Job { way: request.way(), lane: self.lane(&request, None) };
         // Taken before anything is looked at: what is thrown away from here on stays away.
         let stamp = served.shelf.stamp();
         let space = served.cached_space(&self.engine, job.way).await.map_err(EmbedError::upstream)?;
@@ -65,27 +66,17 @@ impl Embedder {
         let mut hits = Vec::with_capacity(texts.len());
         let mut fresh = Vec::new();
         for (key, text) in texts {
-            let found = self.found(key, text, &mut fresh);
+            let found = self.found(served, key, text, &mut fresh);
             hits.push(matches!(found, Found::Entry(_)));
             waits.push(found);
         }
-        self.engine.take_off(served, job, fresh);
-
-        let mut entries = Vec::with_capacity(waits.len());
-        let mut longest = Spent::default();
-        for (place, found) in waits.into_iter().enumerate() {
-            let (entry, spent) = found.outcome().await.map_err(|failure| {
-                let index = places.iter().position(|at| *at == place).unwrap_or(place);
-                failure.of_text(index, &served.model.name)
-            })?;
-            entries.push(entry);
-            longest = longest.longer(spent);
-        }
+        let all = all(waits, places, &served.model.name);
+        let (entries, longest) = self.engine.take_off(served, job, fresh).beside(all).await?;
         Ok((entries, hits, longest))
     }
 
     /// Where the entry of `key` comes from; a text that nobody knows goes to `fresh`.
-    fn found(&self, key: CacheKey, text: String, fresh: &mut Vec<Fresh>) -> Found {
+    fn found(&self, served: &Served, key: CacheKey, text: String, fresh: &mut Vec<Fresh>) -> Found {
         if let Some(entry) = self.known(key) {
             return Found::Entry(entry);
         }
@@ -97,7 +88,7 @@ impl Embedder {
         match lead.map(|lead| (lead, self.known(key))) {
             Some((lead, Some(entry))) => lead.land(Ok((entry, Spent::default()))),
             Some((lead, None)) => fresh.push(Fresh { lead, text }),
-            None => {}
+            None => served.meters.shared.increment(1),
         }
         Found::Flight(wait)
     }
@@ -111,6 +102,25 @@ impl Embedder {
     }
 }
 
+/// The entry of each of `waits`, and what the one that took longest waited for.
+async fn all(
+    waits: Vec<Found>,
+    places: &[usize],
+    model: &ModelName,
+) -> Result<(Vec<Entry>, Spent), EmbedError> {
+    let mut entries = Vec::with_capacity(waits.len());
+    let mut longest = Spent::default();
+    for (place, found) in waits.into_iter().enumerate() {
+        let (entry, spent) = found.outcome().await.map_err(|failure| {
+            let index = places.iter().position(|at| *at == place).unwrap_or(place);
+            failure.of_text(index, model)
+        })?;
+        entries.push(entry);
+        longest = longest.longer(spent);
+    }
+    Ok((entries, longest))
+}
+
 /// Counts what was answered, and puts every entry in its places.
 fn done(
     served: &Served,
@@ -121,7 +131,9 @@ fn done(
 ) -> Result<EmbedAnswer, EmbedError> {
     served.meters.texts.increment(places.len() as u64);
     served.meters.hits.increment(n_hits as u64);
-    assemble(served, places, entries, n_hits, dimensions)
+    let answer = assemble(served, places, entries, n_hits, dimensions)?;
+    served.meters.tokens.increment(answer.n_tokens);
+    Ok(answer)
 }
 
 /// Where a text's entry comes from.

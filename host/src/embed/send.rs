@@ -12,7 +12,7 @@ use crate::batcher::{Backend, Batch, Verdict};
 use crate::model::{Embedding, ModelName};
 use crate::telemetry::Throttle;
 use crate::tokenizer::Tokenizer;
-use crate::upstream::{self, Answers, Call, KnownDimensions, Place, TextFault, UpstreamError};
+use crate::upstream::{self, Answers, Call, KnownDimensions, Loading, Place, TextFault, UpstreamError};
 
 use super::canary::Canary;
 use super::cuts::{self, Candidate, Counts, Cuts};
@@ -54,6 +54,7 @@ pub(super) struct Template {
     pub(super) model: Arc<str>,
     pub(super) truncate: bool,
     pub(super) max_tokens: Option<u32>,
+    pub(super) loading: Arc<Loading>,
     pub(super) dimensions: Arc<KnownDimensions>,
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) unasked: Arc<Unasked>,
@@ -187,7 +188,7 @@ impl Backend for Senders {
             model: template.model.clone(),
             texts: batch.texts,
             truncate: template.truncate,
-            max_tokens: template.max_tokens,
+            loading: template.loading.clone(),
             dimensions: template.dimensions.clone(),
         };
         let span = upstream.span(&call.model, n_texts, &batch.spans);
@@ -204,7 +205,7 @@ impl Backend for Senders {
             upstream.vitals.succeeded();
         }
         answers.map_err(|error| {
-            let canary = || Canary { model: template.model.clone(), max_tokens: template.max_tokens };
+            let canary = || Canary { model: template.model.clone(), loading: template.loading.clone() };
             upstream.vitals.failed(&error, canary);
             if matches!(error, UpstreamError::NoModel { .. } | UpstreamError::Dimensions { .. }) {
                 self.doubt.notify_one();

@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use crate::batcher::{Batcher, Lease};
 use crate::cache::{self, Cache, Forms, Refusals, Shelf, Space};
+use crate::errand::Errand;
 use crate::model::{ModelName, Purpose};
 use crate::plugin::Plugin;
 use crate::upstream::{KnownDimensions, TextFault, UpstreamError};
@@ -47,6 +48,8 @@ pub(super) struct Served {
     /// Where its entries are in the cache.
     pub(super) shelf: Arc<Shelf>,
     pub(super) spaces: Spaces,
+    /// Texts were embedded since upstreams were last listened to.
+    pub(super) is_used: AtomicBool,
 }
 
 /// Handles of one model's metrics.
@@ -54,6 +57,9 @@ pub(super) struct Served {
 pub(super) struct Meters {
     pub(super) texts: Counter,
     pub(super) hits: Counter,
+    pub(super) tokens: Counter,
+    /// Texts that joined a flight of another request.
+    pub(super) shared: Counter,
 }
 
 impl Meters {
@@ -61,7 +67,9 @@ impl Meters {
         let model = model.to_string();
         Self {
             texts: metrics::counter!("embergate_texts_total", "model" => model.clone()),
-            hits: metrics::counter!("embergate_cache_hits_total", "model" => model),
+            hits: metrics::counter!("embergate_cache_hits_total", "model" => model.clone()),
+            tokens: metrics::counter!("embergate_tokens_total", "model" => model.clone()),
+            shared: metrics::counter!("embergate_flights_shared_total", "model" => model),
         }
     }
 }
@@ -81,6 +89,7 @@ impl Served {
             meters: self.meters.clone(),
             shelf: self.shelf.clone(),
             spaces: Spaces::default(),
+            is_used: AtomicBool::new(self.is_used.load(Ordering::Relaxed)),
         }
     }
 
@@ -170,6 +179,10 @@ impl Served {
     }
 
     fn admit(&self, engine: &Engine, upstream: usize) {
+        // Before anybody gets texts: the answer that comes first need not be a right one.
+        if let Some(dimensions) = self.agreement.dimensions() {
+            self.known_dimensions.learn(dimensions);
+        }
         for queue in &*self.queues {
             engine.batcher.admit(queue.index(), upstream);
         }
@@ -226,20 +239,30 @@ impl Engine {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts the flights of `fresh`, or refuses them all where too much waits.
-    pub(super) fn take_off(self: &Arc<Self>, served: &Arc<Served>, job: Job, fresh: Vec<Fresh>) {
+    /// Starts the flights of `fresh`, or refuses them all where too much waits. They are
+    /// the caller's errand, and go on when it leaves.
+    pub(super) fn take_off(self: &Arc<Self>, served: &Arc<Served>, job: Job, fresh: Vec<Fresh>) -> Errand {
         if fresh.is_empty() {
-            return;
+            return Errand::none();
         }
-        match self.batcher.reserve(fresh.len()) {
+        let n_bytes = fresh.iter().map(|fresh| fresh.text.len()).sum();
+        match self.batcher.reserve(fresh.len(), n_bytes) {
             Ok(places) => {
                 let flight = fresh::fly(Arc::clone(self), Arc::clone(served), job, fresh, places);
-                self.tasks.spawn(flight.in_current_span());
+                let served = Arc::clone(served);
+                let flight = async move {
+                    served.is_used.store(true, Ordering::Relaxed);
+                    flight.await;
+                    // Again: it may have embedded the last of its texts a moment ago.
+                    served.is_used.store(true, Ordering::Relaxed);
+                };
+                Errand::new(flight.in_current_span(), &self.tasks)
             }
             Err(full) => {
                 for Fresh { lead, .. } in fresh {
                     lead.land(Err(Failure::Overloaded { retry_after: full.retry_after }));
                 }
+                Errand::none()
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 
@@ -10,7 +11,7 @@ use crate::cache;
 use crate::model::ModelName;
 use crate::plugin::{Plugin, PluginError, Plugins};
 use crate::tokenizer::Tokenizer;
-use crate::upstream::{self, Kind, KnownDimensions, Place, embedded};
+use crate::upstream::{self, Kind, KnownDimensions, Loading, Place, embedded};
 
 use super::agreement::{Agreement, Member};
 use super::canary::Canary;
@@ -29,6 +30,19 @@ const EMBEDDED_UPSTREAM: &str = "embedded";
 
 pub(super) fn embedder(
     config: Config,
+    models: Vec<ModelConfig>,
+    upstreams: Vec<upstream::Config>,
+    cache: &cache::Config,
+    batcher: batcher::Config,
+    plugins: Arc<Plugins>,
+) -> Result<Embedder, SetupError> {
+    embedder_over(upstream::connect, config, models, upstreams, cache, batcher, plugins)
+}
+
+/// The same with upstreams that `client` makes.
+pub(super) fn embedder_over(
+    client: impl Fn(&upstream::Config) -> Result<Arc<dyn upstream::Backend>, String>,
+    config: Config,
     mut models: Vec<ModelConfig>,
     mut upstreams: Vec<upstream::Config>,
     cache: &cache::Config,
@@ -46,7 +60,7 @@ pub(super) fn embedder(
     add_embedded(&mut models, &mut upstreams);
     let searched: Vec<usize> =
         (0..n_declared).filter(|index| discovers(&upstreams[*index], &models[..n_models])).collect();
-    let senders = Senders { upstreams: connect(&upstreams, &config.health)?, doubt: Notify::new() };
+    let senders = Senders { upstreams: connect(client, &upstreams, &config.health)?, doubt: Notify::new() };
     let slots: Vec<batcher::Upstream> =
         upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
     let bulk_above = batcher.bulk_above;
@@ -107,6 +121,8 @@ pub(super) fn plain_table(name: &str, upstreams: Vec<String>) -> ModelConfig {
         prompts: None,
         tokenizer: None,
         max_tokens: None,
+        keep_alive: None,
+        options: None,
         matryoshka: None,
         truncate: None,
     }
@@ -133,7 +149,11 @@ fn notice_unused(models: &[ModelConfig], upstreams: &[upstream::Config]) {
     }
 }
 
-fn connect(upstreams: &[upstream::Config], health: &health::Config) -> Result<Vec<Sender>, SetupError> {
+fn connect(
+    client: impl Fn(&upstream::Config) -> Result<Arc<dyn upstream::Backend>, String>,
+    upstreams: &[upstream::Config],
+    health: &health::Config,
+) -> Result<Vec<Sender>, SetupError> {
     let mut senders: Vec<Sender> = Vec::with_capacity(upstreams.len());
     for table in upstreams {
         if senders.iter().any(|sender| sender.name == table.name) {
@@ -142,7 +162,7 @@ fn connect(upstreams: &[upstream::Config], health: &health::Config) -> Result<Ve
         if table.max_in_flight == 0 {
             return Err(other(format!("upstream `{}`: `max_in_flight` must be 1 or more", table.name)));
         }
-        let backend = upstream::connect(table).map_err(other)?;
+        let backend = client(table).map_err(other)?;
         senders.push(Sender::new(table.name.clone(), Place::of(table), table.max_in_flight, backend, health));
     }
     Ok(senders)
@@ -180,7 +200,13 @@ impl Builder {
         let members = self.members(table, &at_upstream)?;
         let family = families::find(&at_upstream);
         let tokenizer = Arc::new(self.tokenizer(table, &members)?);
-        let max_tokens = table.max_tokens.or(family.max_tokens);
+        let options = table.options.clone().unwrap_or_default();
+        let usual = family.max_tokens.map(|usual| usual.min(options.num_ctx.unwrap_or(usual)));
+        let max_tokens = table.max_tokens.or(usual);
+        let loading = Arc::new(Loading {
+            keep_alive: table.keep_alive.unwrap_or_default(),
+            options: options.for_texts_of(max_tokens),
+        });
         let prompts = table.prompts.clone().unwrap_or_else(|| family.prompts.clone());
         tell(table, &family);
         let preprocessors = self
@@ -193,6 +219,7 @@ impl Builder {
                 model: at_upstream.clone(),
                 truncate,
                 max_tokens,
+                loading: loading.clone(),
                 dimensions: known_dimensions.clone(),
                 tokenizer: tokenizer.clone(),
                 unasked: unasked.clone(),
@@ -220,11 +247,12 @@ impl Builder {
             preprocessors,
             matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
             known_dimensions,
-            agreement: Arc::new(Agreement::new(Canary { model: at_upstream, max_tokens }, members, agreed)),
+            agreement: Arc::new(Agreement::new(Canary { model: at_upstream, loading }, members, agreed)),
             queues: Arc::new(queues),
             meters,
             shelf,
             spaces: Spaces::default(),
+            is_used: AtomicBool::new(false),
         })
     }
 

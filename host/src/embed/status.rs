@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use super::agreement::Standing;
 use super::catalog::Catalog;
 use super::health::State;
 use super::health::vitals::LastError;
 use super::send::Sender;
 use super::served::Engine;
+use super::standing::{Stand, Standing};
 
 /// One upstream at one moment.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct ModelStatus {
     /// What the upstream said that it is: for Ollama its engine and the digest.
     pub identity: Option<String>,
     pub standing: Standing,
+    /// Nothing before it was asked.
+    pub since: Option<SystemTime>,
 }
 
 pub(super) fn all(engine: &Engine, catalog: &Catalog) -> Vec<UpstreamStatus> {
@@ -69,8 +71,8 @@ pub(super) fn all(engine: &Engine, catalog: &Catalog) -> Vec<UpstreamStatus> {
 fn one(index: usize, sender: &Sender, catalog: &Catalog) -> UpstreamStatus {
     let models = catalog.all();
     let models = models.iter().filter_map(|(name, served)| {
-        let (identity, standing) = served.agreement.standing(index)?;
-        Some(ModelStatus { name: name.to_string(), identity, standing })
+        let Stand { identity, standing, since } = served.agreement.stand(index)?;
+        Some(ModelStatus { name: name.to_string(), identity, standing, since })
     });
     let (state, reason, since) = {
         let health = sender.vitals.health();

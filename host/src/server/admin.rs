@@ -14,7 +14,7 @@ use super::keys::{Keys, Right, Usage};
 use super::route::percent_decoded;
 use super::wire::{self, json_response};
 use crate::cache::Forgotten;
-use crate::embed::{Embedder, Model, ModelStatus, Standing, UpstreamStatus};
+use crate::embed::{Embedder, Lane, Model, ModelStatus, Standing, UpstreamStatus};
 use crate::model::ModelName;
 
 /// Answers `GET /admin/models`.
@@ -156,6 +156,8 @@ struct StandingBody {
     identity: Option<String>,
     /// Null until it was asked.
     takes_part: Option<bool>,
+    /// RFC 3339, to the second; null like `takes_part`.
+    since: Option<String>,
     reason: Option<String>,
 }
 
@@ -186,7 +188,8 @@ impl From<ModelStatus> for StandingBody {
             Standing::TakesPart => (Some(true), None),
             Standing::StandsBy { reason } => (Some(false), Some(reason)),
         };
-        Self { name: model.name, identity: model.identity, takes_part, reason }
+        let since = model.since.map(in_rfc_3339);
+        Self { name: model.name, identity: model.identity, takes_part, since, reason }
     }
 }
 
@@ -194,6 +197,7 @@ impl From<ModelStatus> for StandingBody {
 struct KeyBody<'k> {
     name: &'k str,
     rights: Vec<&'static str>,
+    lane: Option<&'static str>,
     requests_per_minute: Option<u32>,
     texts_per_minute: Option<u32>,
     requests: u64,
@@ -208,6 +212,7 @@ impl<'k> From<Usage<'k>> for KeyBody<'k> {
         Self {
             name: usage.name,
             rights: usage.rights.iter().copied().map(Right::as_str).collect(),
+            lane: usage.lane.map(Lane::as_str),
             requests_per_minute: usage.requests_per_minute,
             texts_per_minute: usage.texts_per_minute,
             requests: usage.n_requests,
@@ -251,6 +256,7 @@ mod tests {
         let usage = Usage {
             name: "app",
             rights: &[Right::Embed, Right::Admin],
+            lane: Some(Lane::Bulk),
             requests_per_minute: Some(60),
             texts_per_minute: None,
             n_requests: 7,
@@ -260,14 +266,19 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8(wire::to_json(&KeyBody::from(usage))).unwrap(),
-            r#"{"name":"app","rights":["embed","admin"],"requests_per_minute":60,"texts_per_minute":null,"requests":7,"texts":12,"refused":1,"last_used":"2001-09-09T01:46:40Z"}"#
+            r#"{"name":"app","rights":["embed","admin"],"lane":"bulk","requests_per_minute":60,"texts_per_minute":null,"requests":7,"texts":12,"refused":1,"last_used":"2001-09-09T01:46:40Z"}"#
         );
     }
 
     #[test]
     fn an_upstream_is_told_with_its_state_and_the_standing_of_its_models() {
         let at = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let model = |name: &str, standing| ModelStatus { name: name.into(), identity: None, standing };
+        let model = |name: &str, standing| ModelStatus {
+            name: name.into(),
+            identity: None,
+            standing,
+            since: Some(at),
+        };
         let upstream = UpstreamStatus {
             name: "gpu".into(),
             kind: "ollama",
@@ -291,6 +302,9 @@ mod tests {
         assert_eq!(json["last_error"]["at"], "2001-09-09T01:46:40Z");
         let standings: Vec<_> = (0..3).map(|at| json["models"][at]["takes_part"].clone()).collect();
         assert_eq!(standings, [true.into(), false.into(), serde_json::Value::Null]);
-        assert_eq!(json["models"][1]["reason"], "other");
+        assert_eq!(
+            (&json["models"][1]["reason"], &json["models"][1]["since"]),
+            (&"other".into(), &json["since"])
+        );
     }
 }

@@ -16,6 +16,7 @@ use self::key::Key;
 use self::strangers::{Stranger, Strangers};
 use super::error::ApiError;
 use super::route::Route;
+use crate::embed::Lane;
 
 mod caller;
 mod counts;
@@ -46,6 +47,10 @@ pub struct KeyConfig {
     pub sha256: WrittenHash,
     #[serde(default = "usual_rights")]
     pub rights: Vec<Right>,
+    /// The lane of its requests: `bulk` for all of them, `interactive` for those that name none.
+    /// Where absent, the number of texts decides.
+    #[serde(default)]
+    pub lane: Option<Lane>,
     /// No limit where absent.
     #[serde(default)]
     pub requests_per_minute: Option<u32>,

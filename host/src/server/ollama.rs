@@ -14,7 +14,7 @@ use super::exchange::Exchange;
 use super::numbers::Numbers;
 use super::options::{self, Options, Told};
 use super::shared::Shared;
-use super::wire::{self, json_response};
+use super::wire::json_response;
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Resolved};
 use crate::model::ModelName;
 
@@ -65,7 +65,7 @@ async fn answer(
     body: &Bytes,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let limits = shared.limits();
-    let mut asked = wire::understood(body, move |body| Asked::from_wire(form, body, limits)).await?;
+    let mut asked = shared.understood(body, move |body| Asked::from_wire(form, body, limits)).await?;
     let options = Options::from_headers(&exchange.headers, shared.times())?;
     let Resolved { name: model, purpose } = shared
         .model(&asked.model, exchange.begun, options.timeout)

@@ -37,7 +37,7 @@ pub(super) async fn embeddings(
     body: &Bytes,
 ) -> Result<Response<Full<Bytes>>, ApiError> {
     let limits = shared.limits();
-    let asked = wire::understood(body, move |body| Asked::from_wire(body, limits)).await?;
+    let asked = shared.understood(body, move |body| Asked::from_wire(body, limits)).await?;
     let options = Options::from_headers(&exchange.headers, shared.times())?;
     let Resolved { name, purpose } = shared
         .model(&asked.model, exchange.begun, options.timeout)
@@ -46,7 +46,7 @@ pub(super) async fn embeddings(
     let purpose = options.purpose(asked.purpose, purpose)?;
     let Decoded { texts, cut } = match asked.given {
         Given::Texts(texts) => Decoded { texts, cut: Vec::new() },
-        Given::Tokens(raw) => tokens::decoded(raw, limits).await?,
+        Given::Tokens(raw) => tokens::decoded(raw, limits, &shared.parsing).await?,
     };
     let mut notices = Notices::default();
     notices.cut_inside_a_character(&cut);

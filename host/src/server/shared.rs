@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::exchange::Exchange;
 use super::keys::Keys;
 use super::options::Times;
+use super::parsing::{self, Parsing};
 use super::wire::Limits;
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Resolved};
 use crate::model::{ModelName, Purpose};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) shown: Bytes,
     answers: Answers,
     pub(super) bodies: Bodies,
+    pub(super) parsing: Parsing,
     pub(super) metrics: Metrics,
 }
 
@@ -48,7 +50,8 @@ impl Shared {
     ) -> Arc<Self> {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (answers, bodies) = (Answers::new(&config), Bodies::new(&config, tasks));
-        Arc::new(Self { config, embedder, started, keys, shown, answers, bodies, metrics })
+        let parsing = Parsing::new(&config);
+        Arc::new(Self { config, embedder, started, keys, shown, answers, bodies, parsing, metrics })
     }
 
     pub(super) fn times(&self) -> Times {
@@ -114,15 +117,30 @@ impl Shared {
         Ok(body)
     }
 
+    /// Parses `body` by `read`, in its turn where it is large.
+    pub(super) async fn understood<T: Send + 'static>(
+        &self,
+        body: &Bytes,
+        read: impl FnOnce(&Bytes) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if body.len() <= parsing::MAX_INLINE {
+            return read(body);
+        }
+        let body = body.clone();
+        self.parsing.take_time(move || read(&body)).await
+    }
+
     /// Embeds what the caller may embed, and logs what is not the client's fault with all its causes.
     pub(super) async fn embed(
         &self,
         exchange: &mut Exchange,
-        request: EmbedRequest,
+        mut request: EmbedRequest,
     ) -> Result<EmbedAnswer, ApiError> {
-        exchange.record.asked(&request, self.embedder.lane(&request));
+        let by_key = exchange.caller.lane();
+        exchange.record.asked(&request, self.embedder.lane(&request, by_key));
         let model = request.model.clone();
         let charge = exchange.caller.charge(&request)?;
+        request.lane = request.lane.or(by_key);
         let answer = self.embedder.embed(request).await.map_err(|error| {
             if is_unspent(&error) {
                 charge.undo();

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error};
 
 use self::arrays::{Array, Arrays};
 use super::error::ApiError;
+use super::parsing::Parsing;
 use super::wire::{self, Limits};
 use crate::embed::EmbedError;
 use crate::tokenizer::Cl100k;
@@ -36,7 +37,7 @@ pub(super) struct Decoded {
 ///
 /// # Errors
 /// Names the text and the token that are no text.
-pub(super) async fn decoded(raw: Bytes, limits: Limits) -> Result<Decoded, ApiError> {
+pub(super) async fn decoded(raw: Bytes, limits: Limits, parsing: &Parsing) -> Result<Decoded, ApiError> {
     let is_short = raw.len() <= MAX_INLINE;
     let decode = move || {
         let table = Cl100k::get().map_err(ApiError::internal)?;
@@ -46,8 +47,7 @@ pub(super) async fn decoded(raw: Bytes, limits: Limits) -> Result<Decoded, ApiEr
     if is_short && Cl100k::is_ready() {
         return decode();
     }
-    let lost = |_| ApiError::internal("the tokens could not be decoded");
-    tokio::task::spawn_blocking(decode).await.map_err(lost)?
+    parsing.take_time(decode).await
 }
 
 /// `[1, 2]` is one text, `[[1], [2]]` are two.

@@ -18,7 +18,7 @@ impl KnownDimensions {
     }
 
     /// Returns what is known, which is `got` when nothing was.
-    fn learn(&self, got: usize) -> usize {
+    pub(crate) fn learn(&self, got: usize) -> usize {
         *self.0.get_or_init(|| got)
     }
 }
@@ -85,7 +85,7 @@ mod tests {
             model: "m".into(),
             texts: vec!["text".into(); n_texts],
             truncate: false,
-            max_tokens: None,
+            loading: Arc::default(),
             dimensions: Arc::new(dimensions),
         };
         let got = embeddings("u", &call, vectors.iter().map(|vector| vector.to_vec()).collect());

@@ -146,7 +146,7 @@ mod tests {
             model: MODEL_NAME.into(),
             texts: texts.iter().map(|text| (*text).into()).collect(),
             truncate: false,
-            max_tokens: None,
+            loading: Arc::default(),
             dimensions: Arc::default(),
         };
         Embedded::new("embedded".into()).embed(call).await.unwrap().texts

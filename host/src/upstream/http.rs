@@ -8,7 +8,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Config, TextFault, UpstreamError};
+use super::{Config, TextFault, UpstreamError, vectors};
 
 /// Another gateway behind this one must put no second prompt before a text.
 const PURPOSE: &str = "x-embergate-purpose";
@@ -110,6 +110,21 @@ impl Peer {
                 false => self.nonsense(format!("{reason}, in `{}`", start_of(&answer.body))),
             }
         })
+    }
+
+    /// The same for an answer with vectors, which are the values of `key` in order. `put` puts
+    /// them where the answer now has empty ones, and returns nothing if it has other vectors.
+    pub(super) fn parse_with_vectors<T: DeserializeOwned>(
+        &self,
+        answer: &Answer,
+        key: &[u8],
+        put: impl FnOnce(T, Vec<Vec<f32>>) -> Option<T>,
+    ) -> Result<T, UpstreamError> {
+        let quick = || {
+            let taken = vectors::take(&answer.body, key)?;
+            put(serde_json::from_slice(&taken.rest).ok()?, taken.vectors)
+        };
+        quick().map_or_else(|| self.parse(answer), Ok)
     }
 
     fn transport(&self, error: reqwest::Error, within: Duration) -> UpstreamError {

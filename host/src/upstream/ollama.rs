@@ -1,5 +1,6 @@
 //! Ollama's own protocol: `/api/embed`, because its `/v1/embeddings` cuts silently.
 
+mod loading;
 mod models;
 
 use async_trait::async_trait;
@@ -8,9 +9,6 @@ use serde::{Deserialize, Serialize};
 use self::models::Shown;
 use super::http::{LIST_VECTORS, Peer, text_fault};
 use super::{Answers, Backend, Call, Identity, Offered, UpstreamError, check};
-
-/// The same in every call: another value would have no effect but to change when the model is unloaded.
-const KEEP_ALIVE: &str = "1h";
 
 pub(super) struct Ollama {
     peer: Peer,
@@ -28,17 +26,9 @@ struct Request<'c> {
     model: &'c str,
     input: Vec<&'c str>,
     truncate: bool,
-    keep_alive: &'static str,
+    keep_alive: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    options: Option<Options>,
-}
-
-/// One set for each model: Ollama reloads a model when they differ. `num_batch`
-/// is given because Ollama cuts at it without a word where it is smaller.
-#[derive(Serialize)]
-struct Options {
-    num_ctx: u32,
-    num_batch: u32,
+    options: Option<loading::Options>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +36,13 @@ struct Embeddings {
     embeddings: Vec<Vec<f32>>,
     /// Left out where it is 0.
     prompt_eval_count: Option<u64>,
+}
+
+impl Embeddings {
+    /// The same with `vectors`, if it has none.
+    fn filled(self, vectors: Vec<Vec<f32>>) -> Option<Self> {
+        self.embeddings.is_empty().then_some(Self { embeddings: vectors, ..self })
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,14 +68,14 @@ impl Backend for Ollama {
             model: &call.model,
             input: call.texts.iter().map(AsRef::as_ref).collect(),
             truncate: call.truncate,
-            keep_alive: KEEP_ALIVE,
-            options: call.max_tokens.map(|tokens| Options { num_ctx: tokens, num_batch: tokens }),
+            keep_alive: loading::keep_alive(&call.loading),
+            options: loading::options(&call.loading),
         };
         let answer = self.peer.ask(self.peer.post("/api/embed", &body), call.texts.len()).await?;
         if !answer.status.is_success() {
             return alone(&call, self.peer.failure(&call.model, &answer));
         }
-        let body: Embeddings = self.peer.parse(&answer)?;
+        let body = self.peer.parse_with_vectors(&answer, br#""embeddings":"#, Embeddings::filled)?;
         let embeddings = check::embeddings(&self.peer.name, &call, body.embeddings)?;
         Ok(Answers { texts: embeddings.into_iter().map(Ok).collect(), n_tokens: body.prompt_eval_count })
     }

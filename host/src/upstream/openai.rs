@@ -44,6 +44,20 @@ struct List {
     usage: Option<Usage>,
 }
 
+impl List {
+    /// The same with `vectors`, if each of its items has an empty one.
+    fn filled(mut self, vectors: Vec<Vec<f32>>) -> Option<Self> {
+        let are_empty = self.data.iter().all(|item| item.embedding.0.is_empty());
+        if !are_empty || self.data.len() != vectors.len() {
+            return None;
+        }
+        for (item, vector) in self.data.iter_mut().zip(vectors) {
+            item.embedding.0 = vector;
+        }
+        Some(self)
+    }
+}
+
 #[derive(Deserialize)]
 struct Usage {
     prompt_tokens: Option<u64>,
@@ -80,7 +94,7 @@ impl Backend for Openai {
         if !answer.status.is_success() {
             return alone(&call, self.peer.failure(&call.model, &answer));
         }
-        let list: List = self.peer.parse(&answer)?;
+        let list = self.peer.parse_with_vectors(&answer, br#""embedding":"#, List::filled)?;
         let vectors = in_order(list.data).map_err(|reason| self.peer.nonsense(reason))?;
         let embeddings = check::embeddings(&self.peer.name, &call, vectors)?;
         let n_tokens = list.usage.and_then(|usage| usage.prompt_tokens);
@@ -90,6 +104,10 @@ impl Backend for Openai {
     /// The protocol has no digest: a name at an address is all there is.
     async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
         Ok(Identity { text: format!("openai {} {model}", self.peer.url), is_read: false })
+    }
+
+    fn tells_models_apart(&self) -> bool {
+        false
     }
 
     /// The protocol names its models and says nothing else of them.

@@ -2,194 +2,141 @@
 //!
 //! Every figure is a ratio of two things measured in the same run, or a count.
 //! Each is taken three times, and the median is what is told. Names choose
-//! lines: `cargo bench --bench gateway -- hits list`.
+//! lines: `cargo bench --bench gateway -- hits list`. `page` writes the page about
+//! what was taken last, and `--seconds` says how long the line about memory takes.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
-mod paper;
-mod plot;
+mod circumstances;
+mod figures;
 mod roles;
 mod scenes;
 mod servers;
+mod side_by_side;
 mod texts;
 
-use std::pin::Pin;
+use std::time::Duration;
 
-use embergate_load::Api;
+use embergate_load::table::{Line, Subject, Taken};
 
-use paper::{Goal, Line};
+use figures::Figures;
+use scenes::{SCENES, Scene};
 
-/// Times that each figure is taken.
-const RUNS: usize = 3;
+/// Writes the page, and measures nothing.
+const PAGE: &str = "page";
 
-type Figure = Pin<Box<dyn Future<Output = Result<f64, String>>>>;
-
-/// A line of the table before it is measured.
-struct Scene {
-    name: &'static str,
-    what: &'static str,
-    against: &'static str,
-    goal: Goal,
-    run: fn() -> Figure,
+/// What the command line says.
+struct Options {
+    names: Vec<String>,
+    memory: Duration,
 }
-
-const SCENES: &[Scene] = &[
-    Scene {
-        name: "hits",
-        what: "cache hits, one text, base64, 32 connections",
-        against: "requests a second of a bare hyper server whose answer is ready",
-        goal: Goal::AtLeast(0.7),
-        run: || Box::pin(scenes::hits(Api::Openai)),
-    },
-    Scene {
-        name: "hits-float",
-        what: "the same, float JSON",
-        against: "the same",
-        goal: Goal::AtLeast(0.8),
-        run: || Box::pin(scenes::hits(Api::OpenaiFloats)),
-    },
-    Scene {
-        name: "miss-latency",
-        what: "misses, one connection: median time",
-        against: "the simulator asked directly",
-        goal: Goal::AtMost(1.9),
-        run: || Box::pin(scenes::miss_latency()),
-    },
-    Scene {
-        name: "miss-throughput",
-        what: "misses, 32 connections, simulator without delay",
-        against: "nginx passing the same requests through",
-        goal: Goal::AtLeast(1.0),
-        run: || Box::pin(scenes::miss_throughput()),
-    },
-    Scene {
-        name: "fleet",
-        what: "64 clients with single texts, 4 upstreams of 5 ms a call and 10 ms a text",
-        against: "the sum of what the four can do",
-        goal: Goal::AtLeast(0.95),
-        run: || Box::pin(scenes::fleet(1)),
-    },
-    Scene {
-        name: "fleet-uneven",
-        what: "the same, one of the four ten times slower",
-        against: "the sum of what they can do",
-        goal: Goal::AtLeast(0.9),
-        run: || Box::pin(scenes::fleet(10)),
-    },
-    Scene {
-        name: "list",
-        what: "one list of 400 texts over 4 such upstreams",
-        against: "the same over one",
-        goal: Goal::AtLeast(3.8),
-        run: || Box::pin(scenes::list()),
-    },
-    Scene {
-        name: "identical",
-        what: "200 identical requests at once: texts sent upstream",
-        against: "",
-        goal: Goal::AtMost(1.0),
-        run: || Box::pin(scenes::identical()),
-    },
-    Scene {
-        name: "killed",
-        what: "one of two upstreams killed under load: requests that failed or got a wrong vector",
-        against: "",
-        goal: Goal::AtMost(0.0),
-        run: || Box::pin(scenes::killed()),
-    },
-    Scene {
-        name: "flaky",
-        what: "one of two upstreams failing one call in five: requests that failed or got a wrong vector",
-        against: "",
-        goal: Goal::AtMost(0.0),
-        run: || Box::pin(scenes::flaky()),
-    },
-    Scene {
-        name: "poison",
-        what: "a text that crashes its runner, among 10,000: errors",
-        against: "",
-        goal: Goal::AtMost(1.0),
-        run: || Box::pin(scenes::poison()),
-    },
-    Scene {
-        name: "interactive",
-        what: "p99 of single questions while 100,000 bulk texts wait, 2 such upstreams",
-        against: "own service time and one slice of 50 ms",
-        goal: Goal::AtMost(1.5),
-        run: || Box::pin(scenes::interactive()),
-    },
-    Scene {
-        name: "litellm-hits",
-        what: "cache hits, float JSON, 32 connections",
-        against: "LiteLLM's requests a second",
-        goal: Goal::AtLeast(50.0),
-        run: || Box::pin(async { scenes::litellm(true).await.map(|(requests, _)| requests) }),
-    },
-    Scene {
-        name: "litellm-misses",
-        what: "misses, float JSON, 32 connections",
-        against: "LiteLLM's requests a second",
-        goal: Goal::AtLeast(50.0),
-        run: || Box::pin(async { scenes::litellm(false).await.map(|(requests, _)| requests) }),
-    },
-    Scene {
-        name: "litellm-memory",
-        what: "resident memory after cache hits",
-        against: "LiteLLM's",
-        goal: Goal::AtMost(0.1),
-        run: || Box::pin(async { scenes::litellm(true).await.map(|(_, memory)| memory) }),
-    },
-    Scene {
-        name: "pattern",
-        what: "misses, 64 clients, 4 upstreams of 5 ms a call and 10 ms a text",
-        against: "a blocking client that asks one of them for one text at a time",
-        goal: Goal::AtLeast(3.8),
-        run: || Box::pin(scenes::pattern()),
-    },
-];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = |builder: &mut tokio::runtime::Builder| builder.enable_all().build().expect("a runtime");
-    match arguments[..] {
+    match words[..] {
         [roles::SIMULATOR, ref behaviour @ ..] => {
             runtime(&mut tokio::runtime::Builder::new_current_thread()).block_on(roles::simulate(behaviour));
         }
         // As many threads as the gateway has.
-        [roles::BARE, form] => {
-            runtime(&mut tokio::runtime::Builder::new_multi_thread()).block_on(roles::answer_bare(form));
+        [roles::BARE, path] => {
+            runtime(&mut tokio::runtime::Builder::new_multi_thread()).block_on(roles::answer_bare(path));
         }
-        ref names => {
-            runtime(&mut tokio::runtime::Builder::new_current_thread()).block_on(measure(names));
-        }
+        [PAGE] => end(write_page(&Figures::read())),
+        _ => match Options::new(arguments) {
+            Ok(options) => {
+                let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread());
+                end(runtime.block_on(measure(&options)));
+            }
+            Err(reason) => end(Err(reason)),
+        },
     }
 }
 
-async fn measure(names: &[&str]) {
-    if let Some(unknown) = names.iter().find(|name| SCENES.iter().all(|scene| scene.name != **name)) {
-        let known: Vec<_> = SCENES.iter().map(|scene| scene.name).collect();
-        println!("there is no line `{unknown}`: choose from {}", known.join(", "));
+/// Says why it went wrong, where it did.
+fn end(result: Result<(), String>) {
+    if let Err(reason) = result {
+        println!("{reason}");
         std::process::exit(2);
     }
-    let machine = paper::machine();
-    println!("{machine}\n");
-    let mut lines = Vec::new();
-    for scene in SCENES.iter().filter(|scene| names.is_empty() || names.contains(&scene.name)) {
-        let mut line = Line::new(scene.name, scene.what, scene.against, scene.goal);
-        for _ in 0..RUNS {
-            match (scene.run)().await {
-                Ok(figure) => line.runs.push(figure),
-                Err(reason) => {
-                    line.failure = Some(reason);
-                    break;
-                }
+}
+
+impl Options {
+    fn new(arguments: Vec<String>) -> Result<Self, String> {
+        let mut options = Self { names: Vec::new(), memory: scenes::memory::WHOLE };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            if argument == "--seconds" {
+                let seconds = arguments.next().and_then(|word| word.parse().ok());
+                let seconds = seconds.filter(|seconds| scenes::memory::SHORTEST <= *seconds);
+                let least = scenes::memory::SHORTEST;
+                let seconds = seconds.ok_or_else(|| format!("`--seconds` needs a number from {least}"))?;
+                options.memory = Duration::from_secs(seconds);
+            } else if names().any(|name| name == argument) {
+                options.names.push(argument);
+            } else {
+                let known: Vec<_> = names().collect();
+                return Err(format!(
+                    "there is no line `{argument}`: choose from {}, or `{PAGE}`",
+                    known.join(", ")
+                ));
             }
         }
-        println!("{line}");
-        lines.push(line);
+        Ok(options)
     }
-    match paper::write(&lines, names.is_empty(), &machine) {
-        Ok(paths) => println!("\nwritten: {}", paths.join(", ")),
-        Err(error) => println!("\ncannot write the figures: {error}"),
+
+    /// Whether any line of `scene` is asked for.
+    fn choose(&self, scene: &Scene) -> bool {
+        self.names.is_empty()
+            || scene.lines.iter().any(|line| self.names.iter().any(|name| name == line.name))
     }
+}
+
+/// The names of all lines.
+fn names() -> impl Iterator<Item = &'static str> {
+    subjects().map(|subject| subject.name)
+}
+
+fn subjects() -> impl Iterator<Item = &'static Subject> {
+    SCENES.iter().flat_map(|scene| scene.lines)
+}
+
+async fn measure(options: &Options) -> Result<(), String> {
+    let taken = circumstances::now();
+    println!("{}\n{}\n{}\n", taken.machine, taken.gateway, taken.peers);
+    println!("load average before: {}\n", taken.load_average);
+    for scene in SCENES.iter().filter(|scene| options.choose(scene)) {
+        let lines = lines_of(scene, options, &taken).await;
+        lines.iter().for_each(|line| println!("{line}"));
+        // Now, and not at the end: a run may be stopped.
+        Figures::keep(lines)?;
+    }
+    if options.names.is_empty() {
+        return write_page(&Figures::read());
+    }
+    println!("\nwritten: {}", figures::path().display());
+    Ok(())
+}
+
+/// Measures `scene` as often as it says.
+async fn lines_of(scene: &Scene, options: &Options, taken: &Taken) -> Vec<Line> {
+    let mut lines: Vec<Line> = scene.lines.iter().map(|subject| Line::new(subject, taken.clone())).collect();
+    for _ in 0..scene.times {
+        match (scene.run)(options.memory).await {
+            Ok(runs) => lines.iter_mut().zip(runs).for_each(|(line, run)| line.runs.push(run)),
+            Err(reason) => {
+                lines.iter_mut().for_each(|line| line.failure = Some(reason.clone()));
+                break;
+            }
+        }
+    }
+    lines
+}
+
+/// Writes the page and its picture, unless the figures are of different things.
+fn write_page(figures: &Figures) -> Result<(), String> {
+    let subjects: Vec<&Subject> = subjects().collect();
+    let paths = figures.write_page(&subjects)?;
+    println!("\nwritten: {}", paths.join(", "));
+    Ok(())
 }

@@ -7,10 +7,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use embergate_test_support::ollama::{Fault, OllamaSim, Pace, vector};
+use embergate_test_support::ollama::{Fault, OllamaSim, Pace};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,14 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use crate::texts;
-
 pub(crate) const SIMULATOR: &str = "as-simulator";
 pub(crate) const BARE: &str = "as-bare";
-
-/// How the bare server writes its vector.
-pub(crate) const BASE64: &str = "base64";
-pub(crate) const NUMBERS: &str = "numbers";
 
 /// The model of every simulator.
 pub(crate) const MODEL: &str = "bench-embed";
@@ -71,31 +63,15 @@ pub(crate) async fn simulate(arguments: &[&str]) {
     until_input_ends().await;
 }
 
-/// Reads requests and answers each with the same bytes: what hyper can do when nothing is done.
-pub(crate) async fn answer_bare(form: &str) {
-    let body = ready_made(form);
+/// Reads requests and answers each with the bytes of one file: what hyper can do when nothing is done.
+pub(crate) async fn answer_bare(path: &str) {
+    let body = Bytes::from(std::fs::read(path).expect("the answer lies ready"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on the loopback");
     println!("{}", listener.local_addr().expect("it is bound"));
     tokio::select! {
         () = accept(listener, body) => {}
         () = until_input_ends() => {}
     }
-}
-
-/// OpenAI's answer to the first text.
-fn ready_made(form: &str) -> Bytes {
-    let vector = vector(MODEL, &texts::first(), DIMENSIONS);
-    let written = if form == BASE64 {
-        let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-        format!("\"{}\"", STANDARD.encode(bytes))
-    } else {
-        serde_json::to_string(&vector).expect("numbers can be written")
-    };
-    format!(
-        "{{\"object\":\"list\",\"data\":[{{\"object\":\"embedding\",\"index\":0,\"embedding\":{written}}}],\
-         \"model\":\"{MODEL}\",\"usage\":{{\"prompt_tokens\":12,\"total_tokens\":12}}}}"
-    )
-    .into()
 }
 
 async fn accept(listener: TcpListener, body: Bytes) {

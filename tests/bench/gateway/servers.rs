@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use embergate_load::Api;
+use embergate_load::connection::Connection;
 use embergate_test_support::binary::Desk;
 use serde_json::Value;
 
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A process that listens. Killed when dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Of the gateway alone.
+    admin: Option<SocketAddr>,
     child: Child,
     /// What has to live as long as it does.
     _folder: Option<tempfile::TempDir>,
@@ -34,16 +36,56 @@ impl Server {
         self.address.to_string()
     }
 
-    /// Ends it as a crash would.
+    /// Ends it as a crash would, and all processes that it started.
     pub(crate) fn kill(&mut self) {
-        // It may have ended already.
+        let workers = started_by(self.child.id());
+        // They may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
+        if !workers.is_empty() {
+            let workers = workers.iter().map(u32::to_string);
+            drop(Command::new("kill").arg("-KILL").args(workers).stderr(Stdio::null()).status());
+        }
+    }
+
+    /// What the gateway's metrics say now.
+    pub(crate) async fn metrics(&self) -> Result<Metrics, String> {
+        self.look("/metrics").await.map(Metrics)
+    }
+
+    /// What the gateway says of its upstreams, in the order of its configuration.
+    pub(crate) async fn upstreams(&self) -> Result<Value, String> {
+        let mut answer: Value =
+            serde_json::from_str(&self.look("/admin/upstreams").await?).map_err(|error| error.to_string())?;
+        Ok(answer["upstreams"].take())
+    }
+
+    async fn look(&self, path: &str) -> Result<String, String> {
+        let address = self.admin.ok_or("only the gateway has an admin listener")?;
+        let mut connection = Connection::open(address).await.map_err(|error| error.to_string())?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let answer = connection.ask(request.as_bytes()).await.map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(answer.body).into_owned())
     }
 
     /// Bytes that are resident now, of it and of all processes that it started.
     pub(crate) fn memory(&self) -> u64 {
-        resident(self.child.id())
+        let process = self.child.id();
+        started_by(process).into_iter().chain([process]).map(resident).sum()
+    }
+}
+
+/// In Prometheus' format.
+pub(crate) struct Metrics(String);
+
+impl Metrics {
+    /// The sum of all series of `name` that have `label`.
+    pub(crate) fn sum(&self, name: &str, label: &str) -> f64 {
+        let series = self.0.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
+        });
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 }
 
@@ -57,9 +99,19 @@ fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: u64 = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
-    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-    let theirs: u64 = children.split_whitespace().filter_map(|child| child.parse().ok()).map(resident).sum();
-    kib * 1024 + theirs
+    kib * 1024
+}
+
+/// The processes that `process` started, and those that they started.
+fn started_by(process: u32) -> Vec<u32> {
+    // Any of its threads may have started one.
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> = children
+        .flat_map(|line| line.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>())
+        .collect();
+    let theirs: Vec<u32> = children.iter().flat_map(|child| started_by(*child)).collect();
+    [children, theirs].concat()
 }
 
 /// A simulated Ollama.
@@ -67,10 +119,14 @@ pub(crate) fn simulator(behaviour: &Behaviour) -> Server {
     itself(roles::SIMULATOR, &behaviour.arguments())
 }
 
-/// A hyper server that has its answer ready: the vector of [`texts::first`].
-pub(crate) fn bare(api: Api) -> Server {
-    let word = if api == Api::Openai { roles::BASE64 } else { roles::NUMBERS };
-    itself(roles::BARE, &[word.to_owned()])
+/// A hyper server that answers everything with `body`.
+pub(crate) fn bare(body: &[u8]) -> Server {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("answer");
+    fs::write(&path, body).expect("a file can be written");
+    let mut server = itself(roles::BARE, &[path.to_string_lossy().into_owned()]);
+    server._folder = Some(folder);
+    server
 }
 
 /// This program in another role.
@@ -81,7 +137,7 @@ fn itself(role: &str, arguments: &[String]) -> Server {
     let mut child = command.spawn().expect("this program can be started again");
     let line = first_line(&mut child);
     let address = line.trim().parse().unwrap_or_else(|_| panic!("`{role}` said `{line}` for its address"));
-    Server { address, child, _folder: None, _desk: None }
+    Server { address, admin: None, child, _folder: None, _desk: None }
 }
 
 fn first_line(child: &mut Child) -> String {
@@ -100,9 +156,14 @@ pub(crate) fn gateway(simulators: &[&Server], more: &str) -> Server {
 
 /// The same in front of simulators that this process runs.
 pub(crate) fn gateway_at(urls: &[String], more: &str) -> Server {
+    gateway_with(urls, more, "")
+}
+
+/// The same with `keys` in the model's table.
+pub(crate) fn gateway_with(urls: &[String], more: &str, keys: &str) -> Server {
     let names: Vec<String> = (0..urls.len()).map(|at| format!("\"sim-{at}\"")).collect();
     let mut file = format!(
-        "{more}\n[[model]]\nname = \"{MODEL}\"\nupstreams = [{}]\nmatryoshka = true\n",
+        "{more}\n[[model]]\nname = \"{MODEL}\"\nupstreams = [{}]\nmatryoshka = true\n{keys}\n",
         names.join(", ")
     );
     for (name, url) in names.iter().zip(urls) {
@@ -110,16 +171,19 @@ pub(crate) fn gateway_at(urls: &[String], more: &str) -> Server {
     }
     let listen = "listen = \"127.0.0.1:0\"";
     let desk = Desk::new(env!("CARGO_BIN_EXE_embergate"));
-    let path = desk.write(
-        "bench.toml",
-        format!("[server]\n{listen}\n[admin]\n{listen}\n[log]\nfilter = \"error\"\n{file}"),
-    );
+    let server = if more.contains("[server]") { String::new() } else { format!("[server]\n{listen}\n") };
+    let path =
+        desk.write("bench.toml", format!("{server}[admin]\n{listen}\n[log]\nfilter = \"error\"\n{file}"));
     let mut command = desk.command(&["serve", "--json", "--config"]);
     let mut child = command.arg(path).stdout(Stdio::piped()).spawn().expect("the gateway starts");
     let line: Value =
         serde_json::from_str(&first_line(&mut child)).expect("the first line is the event `listening`");
-    let api = line["api"].as_str().expect("the event has an address").trim_start_matches("http://");
-    Server { address: api.parse().expect("an address"), child, _folder: None, _desk: Some(desk) }
+    let address = |key: &str| {
+        let url = line[key].as_str().expect("the event has an address");
+        url.trim_start_matches("http://").parse().expect("an address")
+    };
+    let (address, admin) = (address("api"), Some(address("admin")));
+    Server { address, admin, child, _folder: None, _desk: Some(desk) }
 }
 
 /// nginx, which passes everything on to `simulator`.
@@ -135,40 +199,45 @@ pub(crate) fn nginx(simulator: &Server) -> Result<Server, String> {
         .replace("server UPSTREAM", &format!("server {}", simulator.host()));
     let path = folder.path().join("nginx.conf");
     fs::write(&path, configuration).map_err(|error| error.to_string())?;
-    let binary = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
-    let binary = binary.ok_or("nginx is not installed: apt-get install nginx-light")?;
-    let mut command = Command::new(binary);
+    let mut command = Command::new(nginx_binary()?);
     command.arg("-p").arg(folder.path()).arg("-c").arg(&path);
     listening(command, port, Some(folder))
 }
 
-/// LiteLLM's proxy in front of `simulators`, with its cache in memory if `cache`.
+/// Where nginx is.
 ///
 /// # Errors
 /// Says that it is not installed.
-pub(crate) fn litellm(simulators: &[&Server], cache: bool) -> Result<Server, String> {
+pub(crate) fn nginx_binary() -> Result<&'static str, String> {
+    let found = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+    found.ok_or_else(|| "nginx is not installed: apt-get install nginx-light".to_owned())
+}
+
+/// LiteLLM's proxy in front of the upstream at `url`, with its cache in memory if `cache`.
+///
+/// # Errors
+/// Says that it is not installed.
+pub(crate) fn litellm(url: &str, cache: bool, workers: usize) -> Result<Server, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let port = free_port();
-    let models: String = simulators
-        .iter()
-        .map(|simulator| {
-            format!(
-                "  - model_name: {MODEL}\n    litellm_params:\n      model: ollama/{MODEL}\n      api_base: http://{}\n",
-                simulator.host()
-            )
-        })
-        .collect();
+    let models = format!(
+        "  - model_name: {MODEL}\n    litellm_params:\n      model: ollama/{MODEL}\n      api_base: {url}\n"
+    );
     let configuration =
         template("litellm.yaml").replace("UPSTREAMS\n", &models).replace("CACHE", &cache.to_string());
     let path = folder.path().join("litellm.yaml");
     fs::write(&path, configuration).map_err(|error| error.to_string())?;
-    let mut command = Command::new(peer("litellm")?);
+    // As a module: scripts of an environment that was moved do not run.
+    let mut command = Command::new(peer("python")?);
     command
-        .args(["--host", "127.0.0.1", "--num_workers", "1", "--port", &port.to_string(), "--config"])
+        .args(["-m", "litellm.proxy.proxy_cli", "--host", "127.0.0.1"])
+        .args(["--num_workers", &workers.to_string(), "--port", &port.to_string(), "--config"])
         .arg(&path)
         .env("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true")
         // Otherwise it fetches prices from the internet.
         .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        .env("LITELLM_MODE", "PRODUCTION")
+        .env("LITELLM_LOG", "ERROR")
         .current_dir(folder.path());
     listening(command, port, Some(folder))
 }
@@ -193,7 +262,7 @@ fn template(name: &str) -> String {
     fs::read_to_string(Path::new(TEMPLATES).join(name)).expect("templates are beside this benchmark")
 }
 
-fn peer(program: &str) -> Result<PathBuf, String> {
+pub(crate) fn peer(program: &str) -> Result<PathBuf, String> {
     let path = Path::new(PEERS).join("bin").join(program);
     if path.exists() { Ok(path) } else { Err("peers are not installed: tests/bench/peers/install.sh".into()) }
 }
@@ -212,7 +281,7 @@ fn listening(mut command: Command, port: u16, folder: Option<tempfile::TempDir>)
         .spawn()
         .map_err(|error| format!("cannot start {command:?}: {error}"))?;
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut server = Server { address, child, _folder: folder, _desk: None };
+    let mut server = Server { address, admin: None, child, _folder: folder, _desk: None };
     let since = Instant::now();
     while TcpStream::connect(address).is_err() {
         let ended = server.child.try_wait().map_err(|error| error.to_string())?;

@@ -242,9 +242,9 @@ impl Gateway {
         exchange(&self.api, &request("POST", path, &body.to_string()))
     }
 
-    /// The metrics, as the admin listener tells them.
-    pub fn metrics(&self) -> String {
-        exchange(&self.admin, &request("GET", "/metrics", "")).body
+    /// Asks the admin listener.
+    pub fn get_admin(&self, path: &str) -> Answer {
+        exchange(&self.admin, &request("GET", path, ""))
     }
 
     /// Sends one request with more headers.

@@ -48,6 +48,12 @@ impl Held {
         drop(waiting.wait_for(|waiting| *waiting == n).await);
     }
 
+    /// Waits until one is waiting at the gate, or more are.
+    pub async fn until_some_wait(&self) {
+        let mut waiting = self.0.0.waiting.subscribe();
+        drop(waiting.wait_for(|waiting| 0 < *waiting).await);
+    }
+
     /// Opens the gate for all.
     pub fn release(self) {}
 }

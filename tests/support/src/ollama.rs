@@ -3,89 +3,59 @@
 //! Its vectors follow from model and text alone, so that a test can tell whether
 //! each text got its own.
 
+mod body;
+mod fault;
 mod pace;
+mod place;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::gate::{Gate, Held};
 
+pub use fault::Fault;
 pub use pace::Pace;
 use pace::{Periodic, Runner};
+use place::Place;
 
 /// The text that the gateway has embedded to see whether all is well.
 pub const CANARY: &str = "A canary sings while the air is good.";
 
-/// What goes wrong with a call that asks for embeddings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// This status and this body.
-    Answer(u16, String),
-    /// One vector fewer than texts.
-    Short,
-    /// The vectors of the texts in the opposite order, each with its right index
-    /// where the protocol has one.
-    Reversed,
-    /// The same index for all vectors, where the protocol has one.
-    SameIndex,
-    /// `NaN` as a number, as some servers write it.
-    Nan,
-    /// All zeros.
-    Zero,
-    /// Vectors of this many dimensions.
-    Dimensions(usize),
-    /// The connection ends without an answer.
-    Cut,
-    /// No answer ever comes.
-    Hang,
-}
-
-impl Fault {
-    /// Ollama's answer when the runner of a model crashed.
-    pub fn crash() -> Self {
-        let body = r#"{"error":"do embedding request: Post \"http://127.0.0.1:4242/v1/embeddings\": EOF"}"#;
-        Self::Answer(400, body.to_owned())
-    }
-
-    /// The answer of something that is no embeddings server.
-    pub fn html() -> Self {
-        Self::Answer(200, "<html><body>Welcome to nginx!</body></html>".to_owned())
-    }
-}
-
-/// The place of a server that does not run yet: nobody else can take its port,
-/// and who connects is refused.
-pub struct Later(TcpSocket);
+/// A server that does not run yet: nobody else can take its port, and who connects
+/// is refused.
+pub struct Later(Place);
 
 impl Later {
     pub fn url(&self) -> String {
-        format!("http://{}", self.0.local_addr().expect("a bound socket has an address"))
+        format!("http://{}", self.0.address())
     }
 
     /// Serves `models`, each a name and its dimensions.
     pub fn start(self, models: &[(&str, usize)]) -> OllamaSim {
-        OllamaSim::serve(self.0.listen(1024).expect("a bound socket can listen"), models)
+        OllamaSim::serve(self.0, models)
     }
 }
 
 /// One simulated server. Dropping it ends its connections.
 pub struct OllamaSim {
-    address: SocketAddr,
+    place: Place,
     shared: Arc<Shared>,
-    /// Aborted when dropped.
-    _tasks: JoinSet<()>,
+    /// Aborted when dropped; none while the server is down.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
     gate: Gate,
+    /// A canary was asked for.
+    sung: Notify,
     state: Mutex<State>,
 }
 
@@ -146,13 +116,10 @@ impl OllamaSim {
 
     /// A server that does not run yet, with a port of its own.
     pub fn later() -> Later {
-        let socket = TcpSocket::new_v4().expect("a socket can be made");
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port on the loopback");
-        Later(socket)
+        Later(Place::new())
     }
 
-    fn serve(listener: TcpListener, models: &[(&str, usize)]) -> Self {
-        let address = listener.local_addr().expect("a bound listener has an address");
+    fn serve(place: Place, models: &[(&str, usize)]) -> Self {
         let shared = Arc::new(Shared::default());
         {
             let mut state = shared.lock();
@@ -161,13 +128,33 @@ impl OllamaSim {
                 state.models.insert((*name).to_owned(), Model::new(name, *dimensions, true));
             }
         }
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, shared.clone()));
-        Self { address, shared, _tasks: tasks }
+        let sim = Self { place, shared, tasks: Mutex::default() };
+        sim.come_back();
+        sim
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.place.address())
+    }
+
+    /// Ends as a process that is killed does: its connections break, and who
+    /// connects is refused until [`OllamaSim::come_back`].
+    pub async fn crash(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+    }
+
+    /// Serves again at the same port what it served before, with the same script.
+    /// Does nothing while it runs.
+    pub fn come_back(&self) {
+        let mut tasks = self.tasks();
+        if tasks.is_empty() {
+            tasks.spawn(serve(self.place.listen(), self.shared.clone()));
+        }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Holds all calls for embeddings from now on.
@@ -200,10 +187,16 @@ impl OllamaSim {
         self.shared.lock().sings = Some(text.to_owned());
     }
 
-    /// Calls for the canary so far. [`OllamaSim::fail_always`] and
-    /// [`OllamaSim::fail_on`] reach them too; [`OllamaSim::fail_next`] does not.
-    pub fn n_canaries(&self) -> usize {
-        self.shared.lock().n_canaries
+    /// Waits until the canary was asked for so often. [`OllamaSim::fail_always`] and
+    /// [`OllamaSim::fail_on`] reach such calls too; [`OllamaSim::fail_next`] does not.
+    pub async fn until_canaries(&self, n: usize) {
+        loop {
+            let sung = self.shared.sung.notified();
+            if n <= self.shared.lock().n_canaries {
+                return;
+            }
+            sung.await;
+        }
     }
 
     /// Nothing goes wrong any more.
@@ -273,6 +266,11 @@ impl OllamaSim {
     /// The body of each call for embeddings so far.
     pub fn requests(&self) -> Vec<serde_json::Value> {
         self.shared.lock().requests.clone()
+    }
+
+    /// Calls for embeddings that are under way.
+    pub fn in_flight(&self) -> usize {
+        self.shared.lock().in_flight
     }
 
     /// Calls for embeddings that were under way at once, at most.

@@ -25,7 +25,7 @@ async fn a_batch_that_waits_a_moment_goes_nowhere_when_nobody_waits_for_it() {
     settle().await;
     drop(reply);
     settle().await;
-    assert!(bench.batcher.reserve(1).is_ok(), "its place is not free");
+    assert!(bench.batcher.reserve(1, 0).is_ok(), "its place is not free");
     tokio::time::advance(Duration::from_secs(1)).await;
     settle().await;
     assert_eq!(bench.sizes(), [1]);
@@ -50,6 +50,38 @@ async fn one_that_fails_is_asked_after_one_that_does_not() {
     }
     let to_dead = bench.log.lock().unwrap().iter().filter(|(upstream, _)| *upstream == 0).count();
     assert_eq!(to_dead, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_always_fails_does_not_use_up_the_retries_of_all() {
+    let config = Config { retry_percent: 20, retries_per_second: 0, ..Config::default() };
+    let bench = Bench::new(config, &[2, 2], Fake { dead: &[0], ..Fake::open() });
+    for n in 0..200 {
+        let outcomes = all(bench.submit(Lane::Interactive, &texts(n * 40..n * 40 + 40))).await;
+        assert!(outcomes.iter().all(Result::is_ok), "list {n}");
+        tokio::time::advance(Duration::from_millis(5)).await;
+    }
+    let n_failed = bench.log.lock().unwrap().iter().filter(|(upstream, _)| *upstream == 0).count();
+    assert!((10..50).contains(&n_failed), "it is tried now and then: {n_failed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_to_others_is_not_left_to_them_for_longer_than_the_rest() {
+    let bench = Bench::new(Config::default(), &[1, 1], Fake { dead: &[0], ..Fake::held() });
+    let upstreams = || bench.log.lock().unwrap().iter().map(|(upstream, _)| *upstream).collect::<Vec<_>>();
+    let mut replies = bench.submit(Lane::Interactive, &texts(0..1));
+    bench.let_end(1).await;
+    replies.extend(bench.submit(Lane::Interactive, &texts(1..2)));
+    // The first text is answered by the other one, the second fails at the dead one.
+    bench.let_end(2).await;
+    replies.extend(bench.submit(Lane::Interactive, &texts(2..3)));
+    settle().await;
+    assert_eq!(upstreams(), [0, 1, 0, 1], "two failures in a row");
+    tokio::time::advance(Config::default().retry_delay).await;
+    settle().await;
+    assert_eq!(upstreams(), [0, 1, 0, 1, 0]);
+    bench.let_end(9).await;
+    assert!(all(replies).await.iter().all(Result::is_ok));
 }
 
 #[tokio::test(start_paused = true)]

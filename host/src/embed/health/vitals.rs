@@ -78,6 +78,11 @@ impl Vitals {
     /// A call for the model of `canary` failed.
     pub(in crate::embed) fn failed(&self, error: &UpstreamError, canary: impl FnOnce() -> Canary) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+        self.ails(error, canary);
+    }
+
+    /// What a call that failed says of its health; one of ours, which is not counted, as well.
+    pub(in crate::embed) fn ails(&self, error: &UpstreamError, canary: impl FnOnce() -> Canary) {
         let message = told(error);
         let is_news = {
             let mut health = self.health();
@@ -176,7 +181,7 @@ mod tests {
     use super::*;
 
     fn canary() -> Canary {
-        Canary { model: "m".into(), max_tokens: None }
+        Canary { model: "m".into(), loading: Default::default() }
     }
 
     #[track_caller]

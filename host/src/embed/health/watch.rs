@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::listening::Listening;
 use super::vitals::{convicts, told};
 use super::{Config, Need, jittered};
 use crate::embed::catalog::Catalog;
@@ -125,9 +126,11 @@ impl Shared {
             match need {
                 Need::Nothing => vitals.changed.notified().await,
                 Need::Canary => {
-                    self.try_canary(sender).await;
-                    self.follow(index);
-                    tokio::time::sleep(REST).await;
+                    self.try_canary(index, sender).await;
+                    // Otherwise the pause before the first probe is long enough.
+                    if !vitals.health().is_ejected() {
+                        tokio::time::sleep(REST).await;
+                    }
                 }
                 Need::Probe(pause) => {
                     let until = Instant::now() + jittered(pause);
@@ -181,20 +184,34 @@ impl Shared {
         })
     }
 
-    /// Finds out whether what failed was a text's doing.
-    async fn try_canary(&self, sender: &Sender) {
-        let outcome = match sender.vitals.canary() {
-            Some(canary) => canary.ask(&sender.name, &*sender.backend).await.map(drop),
-            None => Ok(()),
-        };
-        match outcome {
+    /// Finds out whether what failed was a text's doing, or that of another model.
+    async fn try_canary(&self, index: usize, sender: &Sender) {
+        let Some(canary) = sender.vitals.canary() else { return sender.vitals.health().cleared() };
+        match canary.ask(&sender.name, &*sender.backend).await {
             Err(error) if convicts(&error) => {
                 let reason = format!("its canary failed too: {}", told(&error));
                 sender.vitals.remember(told(&error));
                 sender.vitals.health().convicted(Instant::now(), &reason);
             }
-            _ => sender.vitals.health().cleared(),
+            Err(_) => sender.vitals.health().cleared(),
+            Ok(vector) => {
+                sender.vitals.health().cleared();
+                for served in self.taking_part(index) {
+                    let is_asked = canary.model == served.agreement.canary().model;
+                    // An only upstream may fail some calls so, and there is nobody to side with.
+                    let is_compared = is_asked && !served.agreement.is_of_one();
+                    if is_compared && !served.agreement.learn(vector.clone()) {
+                        self.renew(&served).await;
+                    }
+                }
+            }
         }
+    }
+
+    /// The models of which the upstream at `index` takes texts.
+    fn taking_part(&self, index: usize) -> Vec<Arc<Served>> {
+        let takes_part = |served: &&Arc<Served>| served.agreement.taking_part().contains(&index);
+        self.catalog.all().values().filter(takes_part).cloned().collect()
     }
 
     /// Looks whether an ejected upstream is well again, and still has the same models.
@@ -222,14 +239,13 @@ impl Shared {
                 Err(_) => {}
             }
         }
-        let models: Vec<Arc<Served>> = self.catalog.all().values().cloned().collect();
-        for served in models.iter().filter(|served| served.agreement.taking_part().contains(&index)) {
+        for served in self.taking_part(index) {
             let is_asked =
                 canary.as_ref().is_some_and(|canary| canary.model == served.agreement.canary().model);
             let vector = vector.clone().filter(|_| is_asked);
             let sounds_other = vector.is_some_and(|vector| !served.agreement.learn(vector));
             if sounds_other || served.agreement.has_changed(Some(index)).await {
-                self.renew(served).await;
+                self.renew(&served).await;
             }
         }
         Ok(())
@@ -237,18 +253,22 @@ impl Shared {
 
     /// Looks at all models from time to time, and soon after a surprise.
     async fn look_again_and_again(&self) {
+        let mut listening = Listening::new(self.config.clone(), Instant::now());
+        let mut is_doubted = false;
         loop {
+            let listens = listening.is_time(Instant::now(), is_doubted);
             let models: Vec<Arc<Served>> = self.catalog.all().values().cloned().collect();
-            stream::iter(&models).for_each_concurrent(AT_ONCE, |served| self.look(served)).await;
+            stream::iter(&models).for_each_concurrent(AT_ONCE, |served| self.look(served, listens)).await;
             tokio::time::sleep(REST).await;
-            tokio::select! {
-                () = tokio::time::sleep(jittered(self.config.every)) => {}
-                () = self.engine.batcher.backend().doubt.notified() => {}
-            }
+            is_doubted = tokio::select! {
+                () = tokio::time::sleep_until(listening.due()) => false,
+                () = self.engine.batcher.backend().doubt.notified() => true,
+            };
         }
     }
 
-    async fn look(&self, served: &Arc<Served>) {
+    /// Where `listens` is set, those that cannot say what they have are heard as well.
+    async fn look(&self, served: &Arc<Served>, listens: bool) {
         if served.agreement.known().is_none() {
             // Of models that were found nobody knows whether anybody wants them.
             if self.config.warm_up && self.configured.contains(&served.model.name) {
@@ -257,8 +277,44 @@ impl Shared {
             return;
         }
         served.ask_again(&self.engine).await;
-        if served.agreement.has_changed(None).await {
+        if served.agreement.has_changed(None).await || (listens && self.sounds_other(served).await) {
             self.renew(served).await;
+        }
+    }
+
+    /// Whether the canary of a model is another one at an upstream that cannot say
+    /// what it has. Where nothing was embedded since it was heard, nothing has mixed,
+    /// and a server may have given the model's memory to another one.
+    async fn sounds_other(&self, served: &Served) -> bool {
+        if !served.is_used.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let unread = served.agreement.taking_part().into_iter().filter(|index| {
+            let sender = &self.senders()[*index];
+            !sender.backend.tells_models_apart() && !sender.vitals.health().is_ejected()
+        });
+        let heard = stream::iter(unread).map(|index| self.sings_other(served, index));
+        heard.buffer_unordered(AT_ONCE).any(std::future::ready).await
+    }
+
+    /// Whether the canary of a model is another one at one upstream. One that fails is no
+    /// other one, and is asked again.
+    async fn sings_other(&self, served: &Served, index: usize) -> bool {
+        let (sender, canary) = (&self.senders()[index], served.agreement.canary());
+        match canary.ask(&sender.name, &*sender.backend).await {
+            Ok(vector) => {
+                let is_other = !served.agreement.learn(vector);
+                if is_other {
+                    let (upstream, model) = (&*sender.name, &*canary.model);
+                    tracing::warn!(upstream, model, "the upstream's vector of the canary is another one");
+                }
+                is_other
+            }
+            Err(error) => {
+                sender.vitals.ails(&error, || canary.clone());
+                served.is_used.store(true, Ordering::Relaxed);
+                false
+            }
         }
     }
 
@@ -281,7 +337,7 @@ impl Shared {
             let sender = &self.senders()[index];
             match served.agreement.canary().ask(&sender.name, &*sender.backend).await {
                 Ok(vector) => drop(served.agreement.learn(vector)),
-                Err(error) => sender.vitals.failed(&error, || served.agreement.canary().clone()),
+                Err(error) => sender.vitals.ails(&error, || served.agreement.canary().clone()),
             }
         }
     }
@@ -304,3 +360,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

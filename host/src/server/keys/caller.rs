@@ -9,7 +9,7 @@ use super::super::error::ApiError;
 use super::key::Key;
 use super::right::Need;
 use super::strangers::Stranger;
-use crate::embed::EmbedRequest;
+use crate::embed::{EmbedRequest, Lane};
 
 /// Whom a request comes from.
 #[derive(Clone)]
@@ -49,7 +49,15 @@ impl Caller {
         }
     }
 
-    /// Charges the texts of `request`.
+    /// The lane of requests with this key that name none, where the key has one.
+    pub(crate) fn lane(&self) -> Option<Lane> {
+        match self {
+            Self::Anyone | Self::Stranger(_) => None,
+            Self::Known(key) => key.lane,
+        }
+    }
+
+    /// Charges the texts of `request`, whose lane is the one that its header names.
     ///
     /// # Errors
     /// The key lacks a right, or has too little left; then nothing was charged.

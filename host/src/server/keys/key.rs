@@ -12,13 +12,14 @@ use super::counts::{Counts, Refused};
 use super::quota::{Quota, Spent};
 use super::right::{self, Need, Right};
 use super::secret::KeyHash;
-use crate::embed::EmbedRequest;
+use crate::embed::{EmbedRequest, Lane};
 
 /// A key that is known here.
 pub(crate) struct Key {
     pub(super) name: Arc<str>,
     pub(super) hash: KeyHash,
     rights: Vec<Right>,
+    pub(super) lane: Option<Lane>,
     requests: Option<Quota>,
     texts: Option<Quota>,
     counts: Counts,
@@ -28,6 +29,7 @@ pub(crate) struct Key {
 pub(crate) struct Usage<'k> {
     pub(crate) name: &'k str,
     pub(crate) rights: &'k [Right],
+    pub(crate) lane: Option<Lane>,
     pub(crate) requests_per_minute: Option<u32>,
     pub(crate) texts_per_minute: Option<u32>,
     /// Let in; so for texts.
@@ -45,6 +47,7 @@ impl Key {
             name: table.name.as_str().into(),
             hash,
             rights: table.rights.clone(),
+            lane: table.lane,
             requests: quota(table.requests_per_minute),
             texts: quota(table.texts_per_minute),
             counts: Counts::new(&table.name),
@@ -63,7 +66,8 @@ impl Key {
 
     /// Charges the texts of `request`, and returns their number.
     pub(super) fn charge(&self, request: &EmbedRequest, now: Instant) -> Result<u64, ApiError> {
-        right::of_embedding(request).try_for_each(|need| self.check(need))?;
+        self.check_lane(request.lane)?;
+        right::of_embedding(request, self.lane).try_for_each(|need| self.check(need))?;
         let n_texts = request.texts.len() as u64;
         if let Some(texts) = &self.texts {
             texts.take(n_texts, now).map_err(|spent| self.over(Refused::Texts, texts, n_texts, spent))?;
@@ -94,6 +98,7 @@ impl Key {
         Usage {
             name: &self.name,
             rights: &self.rights,
+            lane: self.lane,
             requests_per_minute: self.requests.as_ref().map(Quota::per_minute),
             texts_per_minute: self.texts.as_ref().map(Quota::per_minute),
             n_requests: self.counts.n_requests(),
@@ -112,6 +117,18 @@ impl Key {
         let (name, rights, what) = (&self.name, rights.join(" or "), need.what);
         Err(ApiError::insufficient_rights(format!(
             "the key `{name}` lacks the right {rights}, which {what} needs: `rights` of its [[key]] table gives it"
+        )))
+    }
+
+    /// What a key keeps to bulk stays there, whatever a header says.
+    fn check_lane(&self, by_header: Option<Lane>) -> Result<(), ApiError> {
+        if (self.lane, by_header) != (Some(Lane::Bulk), Some(Lane::Interactive)) {
+            return Ok(());
+        }
+        self.counts.refused(Refused::Right);
+        Err(ApiError::insufficient_rights(format!(
+            "the key `{}` is kept to the bulk lane, and `x-embergate-lane: interactive` asks for the other one: leave the header out, or change `lane` of its [[key]] table",
+            self.name
         )))
     }
 
@@ -160,7 +177,6 @@ fn written(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embed::Lane;
     use crate::model::{ModelName, Purpose};
 
     const ROUTE: Need = Need { what: "/v1/embeddings", any: &[Right::Embed] };
@@ -242,6 +258,32 @@ mod tests {
         let usage = key.usage();
         assert_eq!((usage.n_requests, usage.n_texts, usage.n_refused), (0, 1, 3));
         assert!(usage.last_used.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_kept_to_bulk_cannot_leave_it() {
+        let lines = "rights = [\"search\"]\nlane = \"bulk\"\ntexts_per_minute = 1";
+        let key = key(lines);
+        let charge = |lane| {
+            let request = EmbedRequest { purpose: Purpose::Query, lane, ..request(1) };
+            key.charge(&request, Instant::now())
+        };
+        let refused = Err((403, "key `app` is kept to the bulk lane"));
+        check(charge(Some(Lane::Interactive)), refused);
+        // It needs no right to go where it belongs, and what was refused cost nothing.
+        check(charge(Some(Lane::Bulk)), Ok(()));
+        assert_eq!((key.usage().lane, key.usage().n_refused), (Some(Lane::Bulk), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interactive_key_goes_by_bulk_where_its_rights_let_it() {
+        let charge = |rights: &str| {
+            let key = key(&format!("rights = [\"embed\", {rights}]\nlane = \"interactive\""));
+            let bulk = EmbedRequest { lane: Some(Lane::Bulk), ..request(1) };
+            key.charge(&bulk, Instant::now())
+        };
+        check(charge("\"search\""), Err((403, "lacks the right `index`")));
+        check(charge("\"index\""), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

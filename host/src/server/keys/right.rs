@@ -68,9 +68,9 @@ pub(super) fn of_route(route: Route) -> Option<Need> {
     Some(Need { what: route.label(), any })
 }
 
-/// All that an embedding needs, beyond its route.
-pub(super) fn of_embedding(request: &EmbedRequest) -> impl Iterator<Item = Need> {
-    [Some(of_purpose(request.purpose)), of_lane(request.lane), of_prepared(request.prepared)]
+/// All that an embedding needs, beyond its route, of a key whose own lane is `by_key`.
+pub(super) fn of_embedding(request: &EmbedRequest, by_key: Option<Lane>) -> impl Iterator<Item = Need> {
+    [Some(of_purpose(request.purpose)), of_lane(request.lane, by_key), of_prepared(request.prepared)]
         .into_iter()
         .flatten()
 }
@@ -84,11 +84,13 @@ fn of_purpose(purpose: Purpose) -> Need {
     }
 }
 
-/// A request that is bulk by its number of texts needs nothing more.
-fn of_lane(by_header: Option<Lane>) -> Option<Need> {
-    match by_header {
-        None | Some(Lane::Interactive) => None,
-        Some(Lane::Bulk) => Some(Need { what: "`x-embergate-lane: bulk`", any: &[Right::Index] }),
+/// A request that is bulk by its number of texts or by its key needs nothing more.
+fn of_lane(by_header: Option<Lane>, by_key: Option<Lane>) -> Option<Need> {
+    match (by_header, by_key) {
+        (None | Some(Lane::Interactive), _) | (Some(Lane::Bulk), Some(Lane::Bulk)) => None,
+        (Some(Lane::Bulk), None | Some(Lane::Interactive)) => {
+            Some(Need { what: "`x-embergate-lane: bulk`", any: &[Right::Index] })
+        }
     }
 }
 
@@ -130,7 +132,11 @@ mod tests {
     #[track_caller]
     fn check(purpose: Purpose, lane: Option<Lane>, prepared: bool, want: [bool; 4]) {
         let request = request(purpose, lane, prepared);
-        assert_eq!(Right::ALL.map(|right| allowed(&[right], of_embedding(&request))), want, "{request:?}");
+        assert_eq!(
+            Right::ALL.map(|right| allowed(&[right], of_embedding(&request, None))),
+            want,
+            "{request:?}"
+        );
     }
 
     #[test]
@@ -181,7 +187,7 @@ mod tests {
     fn a_prepared_query_takes_two_rights() {
         check(Purpose::Query, None, true, [false; 4]);
         let query = request(Purpose::Query, Some(Lane::Bulk), true);
-        assert!(allowed(&[Right::Search, Right::Index], of_embedding(&query)));
-        assert!(allowed(&[Right::Embed, Right::Index], of_embedding(&query)));
+        assert!(allowed(&[Right::Search, Right::Index], of_embedding(&query, None)));
+        assert!(allowed(&[Right::Embed, Right::Index], of_embedding(&query, None)));
     }
 }

@@ -138,8 +138,10 @@ pub(super) struct Endings {
 impl Endings {
     pub(super) fn new(listener: &'static str) -> Self {
         let counted = |cause: Cause| {
-            let name = "embergate_http_connections_ended_total";
-            (cause, counter!(name, "listener" => listener, "cause" => cause.label()), Mutex::default())
+            let counter = counter!(
+                "embergate_http_connections_ended_total", "listener" => listener, "cause" => cause.label()
+            );
+            (cause, counter, Mutex::default())
         };
         Self { listener, causes: Cause::ALL.map(counted).into() }
     }

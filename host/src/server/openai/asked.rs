@@ -158,9 +158,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::server::parsing::Parsing;
     use crate::server::route::Api;
-    use crate::server::tokens;
     use crate::server::wire::tests::any_json;
+    use crate::server::{Config, tokens};
 
     const LIMITS: Limits =
         Limits { max_depth: 8, max_texts: 3, max_decoded: 4096, token_arrays: TokenArrays::Cl100k };
@@ -322,7 +323,7 @@ mod tests {
             Given::Texts(texts) => Ok(texts),
             Given::Tokens(raw) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                Ok(runtime.block_on(tokens::decoded(raw, LIMITS))?.texts)
+                Ok(runtime.block_on(tokens::decoded(raw, LIMITS, &Parsing::new(&Config::default())))?.texts)
             }
         }
     }

@@ -33,7 +33,17 @@ impl Load {
     /// Every connection sends its next request as soon as it has the answer to the last one.
     pub async fn closed(&self, source: &Source) -> Report {
         let pace = Pace { numbers: AtomicU64::new(0), kind: Kind::Until(Instant::now() + self.duration) };
-        self.drive(source, Arc::new(pace)).await
+        self.drive(source, Arc::new(pace), None).await
+    }
+
+    /// The same, but of what ends within `duration` after `warm_up`, while requests are under
+    /// way before and after: neither the first answers nor the last ones are in the figures.
+    /// Failures count whenever they happen.
+    pub async fn steady(&self, source: &Source, warm_up: Duration) -> Report {
+        let begin = Instant::now() + warm_up;
+        let window = Window { begin, end: begin + self.duration };
+        let pace = Pace { numbers: AtomicU64::new(0), kind: Kind::Until(window.end) };
+        self.drive(source, Arc::new(pace), Some(window)).await
     }
 
     /// `per_second` requests are due each second, evenly, whatever happens to those before.
@@ -50,25 +60,36 @@ impl Load {
         let connections = self.connections;
         // A thread of its own: the runtime's clock only knows whole milliseconds.
         let metronome = std::thread::spawn(move || beat(start, interval, total, connections, &due));
-        let report = self.drive(source, Arc::new(pace)).await;
+        let report = self.drive(source, Arc::new(pace), None).await;
         // It has nothing to say, and cannot panic.
         drop(metronome.join());
         report
     }
 
-    async fn drive(&self, source: &Source, pace: Arc<Pace>) -> Report {
+    async fn drive(&self, source: &Source, pace: Arc<Pace>, window: Option<Window>) -> Report {
         let start = Instant::now();
         let mut workers = JoinSet::new();
         for _ in 0..self.connections {
-            workers.spawn(work(*self, source.clone(), pace.clone()));
+            workers.spawn(work(*self, source.clone(), pace.clone(), window));
         }
         let mut seen = Seen::default();
         while let Some(worker) = workers.join_next().await {
-            if let Ok(worker) = worker {
-                seen.join(worker);
-            }
+            seen.join(worker.expect("a worker whose figures are lost would hide what it saw"));
         }
-        seen.report(start.elapsed())
+        seen.report(window.map_or_else(|| start.elapsed(), |window| window.end - window.begin))
+    }
+}
+
+/// When a request must end to be in the figures.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    begin: Instant,
+    end: Instant,
+}
+
+impl Window {
+    fn contains(self, moment: Instant) -> bool {
+        self.begin <= moment && moment < self.end
     }
 }
 
@@ -117,7 +138,7 @@ fn beat(start: Instant, interval: Duration, total: u64, workers: usize, due: &Se
     due.add_permits(workers);
 }
 
-async fn work(load: Load, source: Source, pace: Arc<Pace>) -> Seen {
+async fn work(load: Load, source: Source, pace: Arc<Pace>, window: Option<Window>) -> Seen {
     let mut connection = None;
     let mut seen = Seen::default();
     while let Some((number, due)) = pace.next().await {
@@ -128,9 +149,13 @@ async fn work(load: Load, source: Source, pace: Arc<Pace>) -> Seen {
             continue;
         }
         let exchange = source(number);
-        let asked = ask(&mut connection, load.address, &exchange);
+        let asked = ask(&mut connection, load.address, &exchange, &mut seen);
         let ending = tokio::time::timeout(load.patience, asked).await.unwrap_or(Ending::TimedOut);
-        seen.record(due.elapsed(), late, ending);
+        let now = Instant::now();
+        match window {
+            Some(window) if !window.contains(now) => seen.record_beside(ending),
+            _ => seen.record(now - due, late, ending),
+        }
         if matches!(ending, Ending::Broken | Ending::TimedOut) {
             connection = None;
             tokio::time::sleep(REST).await;
@@ -140,12 +165,18 @@ async fn work(load: Load, source: Source, pace: Arc<Pace>) -> Seen {
 }
 
 /// Asks over the connection that was kept, or a new one.
-async fn ask(kept: &mut Option<Connection>, address: SocketAddr, exchange: &Exchange) -> Ending {
+async fn ask(
+    kept: &mut Option<Connection>,
+    address: SocketAddr,
+    exchange: &Exchange,
+    seen: &mut Seen,
+) -> Ending {
     // A server may close a connection that is idle: every client then asks over a new one.
-    if let Some(connection) = kept.take()
-        && let Some(ending) = ask_over(connection, kept, exchange).await
-    {
-        return ending;
+    if let Some(connection) = kept.take() {
+        if let Some(ending) = ask_over(connection, kept, exchange).await {
+            return ending;
+        }
+        seen.record_reconnect();
     }
     let Ok(connection) = Connection::open(address).await else {
         return Ending::Broken;
@@ -161,9 +192,9 @@ async fn ask_over(
 ) -> Option<Ending> {
     let judged = connection.ask(exchange.bytes()).await.map(|answer| {
         let ending = match answer.status {
-            200 if exchange.accepts(answer.body) => Ending::Fine,
-            200 => Ending::Wrong,
-            status => Ending::Status(status),
+            status if status != exchange.status() => Ending::Status(status),
+            _ if exchange.accepts(answer.body) => Ending::Fine,
+            _ => Ending::Wrong,
         };
         (ending, answer.stays)
     });
@@ -235,6 +266,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn figures_are_of_what_ends_in_the_window() {
+        let (address, _server) = server(Duration::ZERO).await;
+        let load = load(address, 2, Duration::from_millis(50));
+        let report = load.steady(&source(), Duration::from_millis(50)).await;
+        assert_eq!((report.seconds, report.failed()), (0.05, 0), "{report}");
+        assert!(0 < report.requests && 0 < report.beside, "{report}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_a_status_that_nobody_expects_has_failed() {
+        let (address, _server) = server(Duration::ZERO).await;
+        let exchange = Arc::new(Exchange::post("x", "/", "{}").expecting(404));
+        let load = load(address, 1, Duration::from_millis(10));
+        let report = load.open(&(Arc::new(move |_| exchange.clone()) as Source), 100.0).await;
+        assert_eq!((report.requests, report.statuses.get(&200)), (1, Some(&1)), "{report}");
+    }
+
+    #[tokio::test]
     async fn a_connection_that_the_server_closed_is_replaced() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -251,7 +300,7 @@ mod tests {
             report = load.open(&source, 500.0) => report,
             () = server => unreachable!(),
         };
-        assert_eq!((report.requests, report.failed()), (10, 0), "{report}");
+        assert_eq!((report.requests, report.failed(), report.reconnected), (10, 0, 9), "{report}");
     }
 
     #[tokio::test]

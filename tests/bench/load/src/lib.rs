@@ -7,6 +7,7 @@ pub mod connection; // one keep-alive connection
 pub mod drive; // closed loop and open loop
 pub mod exchange; // a request, and what must come back
 pub mod report; // latencies → the figures that are told
+pub mod table; // figures, their goals, and the page about them
 
 pub use drive::{Load, Source};
 pub use exchange::{Api, Exchange};

@@ -31,14 +31,18 @@ pub(crate) struct Seen {
     wrong: u64,
     broken: u64,
     timed_out: u64,
+    reconnected: u64,
+    beside: u64,
 }
 
 /// What a load saw. Times are from when a request was due, in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Requests that were due, however they ended.
+    /// Requests that were due, however they ended; those beside the window are left out.
     pub requests: u64,
     pub seconds: f64,
+    /// Requests that ended before the window or after it: of these, only failures count.
+    pub beside: u64,
     /// Requests that ended well, a second.
     pub per_second: f64,
     pub p50_ms: f64,
@@ -53,6 +57,8 @@ pub struct Report {
     pub broken: u64,
     /// Requests that were given up.
     pub timed_out: u64,
+    /// Requests that were sent again, because the connection that was kept had ended.
+    pub reconnected: u64,
     /// Answers of another status than 200.
     pub statuses: BTreeMap<u16, u64>,
 }
@@ -61,8 +67,23 @@ impl Seen {
     pub(crate) fn record(&mut self, took: Duration, late: Duration, ending: Ending) {
         self.took.push(micros(took));
         self.late.push(micros(late));
+        self.count(ending);
+        self.fine += u64::from(ending == Ending::Fine);
+    }
+
+    /// One that ended beside the window.
+    pub(crate) fn record_beside(&mut self, ending: Ending) {
+        self.beside += 1;
+        self.count(ending);
+    }
+
+    pub(crate) fn record_reconnect(&mut self) {
+        self.reconnected += 1;
+    }
+
+    fn count(&mut self, ending: Ending) {
         match ending {
-            Ending::Fine => self.fine += 1,
+            Ending::Fine => {}
             Ending::Wrong => self.wrong += 1,
             Ending::Broken => self.broken += 1,
             Ending::TimedOut => self.timed_out += 1,
@@ -80,6 +101,8 @@ impl Seen {
         self.wrong += other.wrong;
         self.broken += other.broken;
         self.timed_out += other.timed_out;
+        self.reconnected += other.reconnected;
+        self.beside += other.beside;
     }
 
     pub(crate) fn report(mut self, elapsed: Duration) -> Report {
@@ -89,6 +112,7 @@ impl Seen {
         Report {
             requests: self.took.len() as u64,
             seconds,
+            beside: self.beside,
             per_second: self.fine as f64 / seconds,
             p50_ms: percentile(&self.took, 50.0),
             p90_ms: percentile(&self.took, 90.0),
@@ -98,6 +122,7 @@ impl Seen {
             wrong: self.wrong,
             broken: self.broken,
             timed_out: self.timed_out,
+            reconnected: self.reconnected,
             statuses: self.endings,
         }
     }
@@ -149,6 +174,18 @@ mod tests {
         check(1000, 99.0, 990.0);
         check(10, 99.0, 10.0);
         check(10, 100.0, 10.0);
+    }
+
+    #[test]
+    fn what_ends_beside_the_window_counts_only_where_it_failed() {
+        let mut seen = Seen::default();
+        seen.record(Duration::from_millis(1), Duration::ZERO, Ending::Fine);
+        seen.record_beside(Ending::Fine);
+        seen.record_beside(Ending::Wrong);
+        seen.record_reconnect();
+        let report = seen.report(Duration::from_secs(1));
+        assert_eq!((report.requests, report.beside, report.per_second), (1, 2, 1.0));
+        assert_eq!((report.failed(), report.reconnected), (1, 1));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::body::Written;
 use super::{CANARY, Fault, Model, Periodic, Shared, State, vector};
 
 /// Special tokens of every text.
@@ -53,7 +53,7 @@ enum Api {
 pub(super) async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Cut> {
+) -> Result<Response<Written>, Cut> {
     let path = request.uri().path().to_owned();
     let body = Limited::new(request.into_body(), MAX_BODY);
     #[expect(clippy::disallowed_methods, reason = "the body is limited")]
@@ -92,7 +92,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<Bytes>>, Cut> {
+async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Written>, Cut> {
     let Ok(call) = serde_json::from_slice::<Call>(body) else {
         return Ok(error(api, 400, "invalid input type"));
     };
@@ -106,6 +106,7 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         let poison = texts.iter().find_map(|text| state.poison.get(text).cloned());
         let scripted = if is_canary {
             state.n_canaries += 1;
+            shared.sung.notify_waiters();
             None
         } else {
             if !state.forgets {
@@ -150,6 +151,7 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
         texts.iter().map(|text| vector(&call.model, &cut(text, limit), dimensions)).collect();
     match fault {
         Some(Fault::Short) => drop(vectors.pop()),
+        Some(Fault::Long) => vectors.extend(vectors.last().cloned()),
         Some(Fault::Zero) => vectors.iter_mut().for_each(|vector| vector.fill(0.0)),
         _ => {}
     }
@@ -157,7 +159,8 @@ async fn embed(shared: &Shared, api: Api, body: &[u8]) -> Result<Response<Full<B
     if api == Api::Openai && call.encoding_format.as_deref() == Some("base64") {
         return Ok(error(api, 400, "this simulator writes numbers only"));
     }
-    Ok(text_answer(200, written(api, &call.model, &vectors, n_tokens, fault.as_ref())))
+    let answer = text_answer(200, written(api, &call.model, &vectors, n_tokens, fault.as_ref()));
+    Ok(if fault == Some(Fault::Half) { answer.map(Written::broken_off) } else { answer })
 }
 
 /// Borrows its vectors: a simulator shares its processors with what is measured.
@@ -267,7 +270,7 @@ fn is_since(state: &State, minor: u32) -> bool {
     own.is_none_or(|own| minor <= own)
 }
 
-fn show(shared: &Shared, body: &[u8]) -> Response<Full<Bytes>> {
+fn show(shared: &Shared, body: &[u8]) -> Response<Written> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let name = body["model"].as_str().unwrap_or_default();
     let state = shared.lock();
@@ -296,7 +299,7 @@ fn openai_models(shared: &Shared) -> Value {
     json!({ "object": "list", "data": data })
 }
 
-fn error(api: Api, status: u16, message: &str) -> Response<Full<Bytes>> {
+fn error(api: Api, status: u16, message: &str) -> Response<Written> {
     let body = match api {
         Api::Ollama => json!({ "error": message }),
         Api::Openai => {
@@ -306,12 +309,12 @@ fn error(api: Api, status: u16, message: &str) -> Response<Full<Bytes>> {
     json_answer(status, &body)
 }
 
-fn json_answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
+fn json_answer(status: u16, body: &Value) -> Response<Written> {
     text_answer(status, body.to_string())
 }
 
-fn text_answer(status: u16, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn text_answer(status: u16, body: String) -> Response<Written> {
+    let mut response = Response::new(Written::whole(body));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     response
 }
