@@ -164,6 +164,12 @@ impl Embedder {
         self.watch.start();
     }
 
+    /// Has models go through the plugins that serve at this moment. Requests under way
+    /// end with those that they began with.
+    pub fn follow_plugins(&self) {
+        self.discovery.renewer().follow_plugins();
+    }
+
     /// What the model's first answer had; asks nobody.
     pub fn known_dimensions(&self, model: &ModelName) -> Option<usize> {
         self.catalog.get(model)?.dimensions()

@@ -10,6 +10,7 @@ mod failed;
 mod files;
 mod index;
 mod keys;
+mod live;
 mod log;
 mod output;
 mod plugin;

@@ -50,7 +50,8 @@ fn folder(bytes: &[u8]) -> Folder {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("hostile.wasm"), bytes).unwrap();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let config = Config { dir: dir.path().into(), cache_dir: Some(cache), limits: limits() };
+    let config =
+        Config { dir: dir.path().into(), cache_dir: Some(cache), limits: limits(), ..Config::default() };
     Folder { _dir: dir, config }
 }
 

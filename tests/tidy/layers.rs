@@ -11,6 +11,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
     ("wit_component", &["plugin"]),
+    ("notify", &["plugin"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
     ("tokio_rustls", &["server"]),

@@ -104,7 +104,8 @@ fn pool(instances: usize, limits: &[Limits]) -> PoolingAllocationConfig {
         .total_core_instances(slots.saturating_mul(16))
         .max_memory_size(usize::try_from(memory).unwrap_or(usize::MAX))
         .table_elements(elements as usize)
-        .max_unused_warm_slots(slots)
+        // Plugins that were replaced leave slots with memory in them that nobody asks for again.
+        .max_unused_warm_slots(slots / 4)
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10);

@@ -41,11 +41,19 @@ pub(super) struct Instances {
     lifecycle: lifecycle::GuestIndices,
     preprocessor: Option<preprocessor::GuestIndices>,
     chunker: Option<chunker::GuestIndices>,
-    /// One for each instance that may exist.
-    permits: Semaphore,
-    idle: Mutex<Vec<Instance>>,
+    /// One for each instance that may be at work, this plugin's successors included.
+    permits: Arc<Semaphore>,
+    idle: Mutex<Idle>,
     /// How long calls took, those that failed included.
     seconds: metrics::Histogram,
+}
+
+/// Instances that wait for a call.
+#[derive(Default)]
+struct Idle {
+    instances: Vec<Instance>,
+    /// Whether another plugin serves under the name by now: nothing is kept any more.
+    is_replaced: bool,
 }
 
 /// An instance out on a call. Whoever drops it, as a cancelled call does, drops
@@ -84,7 +92,7 @@ impl Instances {
             .map_err(differs)?;
         let chunker =
             shape.is_chunker.then(|| chunker::GuestIndices::new(&linked)).transpose().map_err(differs)?;
-        let permits = Semaphore::new(limits.instances.max(1));
+        let permits = Arc::new(Semaphore::new(limits.instances.max(1)));
         let seconds = metrics::histogram!("embergate_plugin_call_seconds", "plugin" => name.to_string());
         let mut instances = Self {
             runtime,
@@ -108,7 +116,7 @@ impl Instances {
             StartError::Failed { reason, output } => format!("it fails to start: {reason}{output}"),
         })?;
         instances.version.clone_from(&info.version);
-        instances.lock().push(instance);
+        instances.lock().instances.push(instance);
         Ok((instances, info))
     }
 
@@ -119,7 +127,7 @@ impl Instances {
     pub(super) async fn lend(&self, function: &'static str, n_bytes: usize) -> Result<Lent<'_>, PluginError> {
         let permit = self.permit().await?;
         let running = self.runtime.running();
-        let idle = self.lock().pop();
+        let idle = self.lock().instances.pop();
         let mut instance = match idle {
             Some(instance) => instance,
             None => self.start().await.map_err(|error| self.not_started(error))?.0,
@@ -179,6 +187,39 @@ impl Instances {
         self.settings.start(&lifecycle, store).await
     }
 
+    /// Has these and `before` share what both may have at work.
+    pub(super) fn succeed(&mut self, before: &Self) {
+        self.permits = Arc::clone(&before.permits);
+    }
+
+    /// Lets all go that wait, and those at work once they are done: another plugin took the place.
+    pub(super) fn replaced(&self) {
+        let waiting = {
+            let mut idle = self.lock();
+            idle.is_replaced = true;
+            std::mem::take(&mut idle.instances)
+        };
+        drop(waiting);
+    }
+
+    /// Lets all go that wait; the next call gets a new one.
+    pub(super) fn start_over(&self) {
+        let waiting = std::mem::take(&mut self.lock().instances);
+        drop(waiting);
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_waiting(&self) -> usize {
+        self.lock().instances.len()
+    }
+
+    fn keep(&self, instance: Instance) {
+        let mut idle = self.lock();
+        if !idle.is_replaced {
+            idle.instances.push(instance);
+        }
+    }
+
     fn not_started(&self, error: StartError) -> PluginError {
         let (plugin, version) = (self.name.to_string(), self.version.clone());
         match error {
@@ -189,7 +230,7 @@ impl Instances {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -235,7 +276,7 @@ impl Lent<'_> {
         instance.uses += 1;
         let memory = instance.store.data().budget.memory;
         if instance.uses < limits.uses && memory <= instance.settled + KEEP_BYTES {
-            self.instances.lock().push(self.instance);
+            self.instances.keep(self.instance);
         }
         answer.map_err(|error| PluginError::Refused {
             plugin: name.to_string(),

@@ -1,19 +1,22 @@
 //! WebAssembly components: loaded, checked against the contract, lent for one
 //! call at a time, and never trusted.
 //!
-//! `load` finds components, `contract` and `compiled` make them ready, `instance`
-//! lends them out under the limits that `state` and `engine` enforce, `imports`
-//! serves them, and `check` reads what they answer.
+//! `sources` finds components, `load`, `contract` and `compiled` make them ready, `life`
+//! follows their folder while the gateway runs, `instance` lends them out under the limits
+//! that `state` and `engine` enforce, `imports` serves them, and `check` reads what they
+//! answer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use embergate_core::document::source_map::Patch;
 use embergate_core::model::{Embedding, ModelName, Purpose};
 use embergate_core::tokenizer::Tokenizer;
+use embergate_core::units::ByteSize;
 use serde::{Deserialize, Serialize};
 
 mod bindings;
@@ -24,13 +27,17 @@ mod contract;
 mod engine;
 mod imports;
 mod instance;
+mod life;
 mod limits;
 mod load;
 mod offsets;
 pub mod segment;
 mod settings;
+mod sources;
 mod state;
+mod tryout;
 
+pub use life::{Change, Refused, Reload, Role, Use};
 pub use limits::{Limits, OwnLimits};
 
 /// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
@@ -44,12 +51,36 @@ pub struct Config {
     pub dir: PathBuf,
     /// Where compiled code is kept; the user's cache folder when absent.
     pub cache_dir: Option<PathBuf>,
+    /// Bytes of compiled code that are kept, at most.
+    pub max_compiled: ByteSize,
+    /// Whether every file needs the `sha256` of its table.
+    pub require_pins: bool,
+    /// Whether a file has to answer a first call before it serves.
+    pub smoke_test: bool,
+    /// Whether files that come, change or go while `serve` runs take effect.
+    pub watch: bool,
+    /// How long a file has to stay as it is before it is read.
+    #[serde(with = "humantime_serde")]
+    pub settle: Duration,
+    /// How often the folder is looked at where the system tells of no change, at least.
+    #[serde(with = "humantime_serde")]
+    pub look_every: Duration,
     pub limits: Limits,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { dir: "plugins".into(), cache_dir: None, limits: Limits::default() }
+        Self {
+            dir: "plugins".into(),
+            cache_dir: None,
+            max_compiled: ByteSize::gib(1),
+            require_pins: false,
+            smoke_test: true,
+            watch: true,
+            settle: Duration::from_millis(500),
+            look_every: Duration::from_secs(5),
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -112,9 +143,11 @@ pub struct Preprocessed {
     pub metadata: Vec<(String, String)>,
 }
 
-/// All plugins that are loaded, by name.
+/// The plugins that serve at this moment. Who holds one that was replaced goes on with it until done.
 pub struct Plugins {
-    plugins: BTreeMap<String, Arc<Plugin>>,
+    serving: ArcSwap<BTreeMap<String, Arc<Plugin>>>,
+    /// Nothing where nothing is ever loaded.
+    life: Option<life::Life>,
 }
 
 /// One loaded plugin.
@@ -170,7 +203,7 @@ pub enum PluginError {
 impl Plugins {
     /// No plugins at all.
     pub fn none() -> Self {
-        Self { plugins: BTreeMap::new() }
+        Self { serving: ArcSwap::default(), life: None }
     }
 
     /// Loads the bundled plugins, those in `config.dir` over them, and those of `tables`.
@@ -178,7 +211,28 @@ impl Plugins {
     /// # Errors
     /// The first plugin that cannot be loaded, with what its author or the operator can do.
     pub async fn load(config: &Config, tables: &[PluginConfig]) -> Result<Self, PluginError> {
-        Ok(Self { plugins: load::load(config, tables).await? })
+        // What changes from here on is seen as a change.
+        let seen = life::look(config, tables);
+        let found = sources::find(config, tables)?;
+        let loader = load::Loader::new(config, tables, &found)?;
+        let serving = ArcSwap::from_pointee(loader.load_all(found).await?);
+        Ok(Self { serving, life: Some(life::Life::new(loader, seen)) })
+    }
+
+    /// Follows the folder of plugins for as long as it is polled: files that come, change or go
+    /// take effect, unless they are no good or `uses` says that they are needed. `changed` is
+    /// told of each, once it serves.
+    ///
+    /// Returns at once where there is nothing to follow, and else never.
+    pub async fn follow(&self, uses: Vec<Use>, changed: impl Fn(&Change<'_>) + Send + Sync) {
+        if let Some(life) = &self.life {
+            life.follow(&self.serving, uses, &changed).await;
+        }
+    }
+
+    /// Files that are there and do not serve, and why, by the names that they would have.
+    pub fn refused(&self) -> Vec<Refused> {
+        self.life.as_ref().map(life::Life::refused).unwrap_or_default()
     }
 
     /// Loads one file as a plugin of its name and checks it, as `plugin check` does.
@@ -207,7 +261,7 @@ impl Plugins {
 
     /// All of them, by name.
     pub fn list(&self) -> Vec<PluginInfo> {
-        self.plugins.values().map(|plugin| plugin.info.clone()).collect()
+        self.serving.load().values().map(|plugin| plugin.info.clone()).collect()
     }
 
     fn find(
@@ -216,8 +270,9 @@ impl Plugins {
         role: &'static str,
         has_role: impl Fn(&PluginInfo) -> bool,
     ) -> Result<Arc<Plugin>, PluginError> {
-        let Some(plugin) = self.plugins.get(name) else {
-            let with_role = self.plugins.values().filter(|plugin| has_role(&plugin.info));
+        let serving = self.serving.load();
+        let Some(plugin) = serving.get(name) else {
+            let with_role = serving.values().filter(|plugin| has_role(&plugin.info));
             let known: Vec<_> = with_role.map(|plugin| plugin.name()).collect();
             return Err(PluginError::Unknown { name: name.to_owned(), known: known.join(", ") });
         };

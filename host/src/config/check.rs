@@ -77,6 +77,7 @@ impl Faults {
             ("health.max_failures", health.max_failures.into()),
             ("health.probe_pause", health.probe_pause.as_nanos() as u64),
             ("health.max_probe_pause", health.max_probe_pause.as_nanos() as u64),
+            ("plugins.look_every", plugins.look_every.as_nanos() as u64),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
             ("index.max_documents", index.max_documents as u64),

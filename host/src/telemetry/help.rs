@@ -20,6 +20,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("embergate_key_refused_total", "Requests of a key that lacked a right, or came over a limit."),
     ("embergate_key_requests_total", "Requests that were let in with a key."),
     ("embergate_key_texts_total", "Texts that were let in with a key."),
+    ("embergate_plugin_reloads_total", "Files of plugins that came, changed or went, by what came of it."),
     ("embergate_texts_total", "Texts that were answered."),
     ("embergate_tokens_total", "Tokens of the texts that were answered, those from memory included."),
     ("embergate_unauthorized_total", "Requests without a valid key."),
