@@ -40,6 +40,9 @@ fn hurried() -> Limits {
     Limits { time: Duration::from_millis(300), ..limits() }
 }
 
+mod detours;
+mod isolation;
+
 struct Folder {
     _dir: tempfile::TempDir,
     config: Config,
@@ -50,19 +53,13 @@ fn folder(bytes: &[u8]) -> Folder {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("hostile.wasm"), bytes).unwrap();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let config = Config { dir: dir.path().into(), cache_dir: Some(cache), limits: limits() };
+    let config =
+        Config { dir: dir.path().into(), cache_dir: Some(cache), limits: limits(), ..Config::default() };
     Folder { _dir: dir, config }
 }
 
 fn table(config: &str) -> PluginConfig {
-    PluginConfig {
-        name: "hostile".into(),
-        file: None,
-        config: config.parse().unwrap(),
-        grants: Vec::new(),
-        sha256: None,
-        limits: None,
-    }
+    PluginConfig { name: "hostile".into(), config: config.parse().unwrap(), ..PluginConfig::default() }
 }
 
 async fn hostile(limits: Limits) -> Arc<Plugin> {

@@ -2,12 +2,13 @@
 //! call at a time, and never trusted.
 //!
 //! `load` finds components, `contract` and `compiled` make them ready, `instance`
-//! lends them out under the limits that `state` and `engine` enforce, `imports`
-//! serves them, and `check` reads what they answer.
+//! lends them out under the limits that `state`, `engine` and `metering` enforce, `imports`
+//! serves them, and `check` reads what they answer. `breaker` takes a plugin out of service that
+//! fails again and again, and `on_error` finds who stands in.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use embergate_core::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 mod bindings;
+mod breaker;
 mod call;
 mod check;
 mod compiled;
@@ -26,12 +28,17 @@ mod imports;
 mod instance;
 mod limits;
 mod load;
+mod metering;
 mod offsets;
+mod on_error;
 pub mod segment;
 mod settings;
 mod state;
 
+pub use breaker::{BreakerConfig, Outage};
 pub use limits::{Limits, OwnLimits};
+pub use metering::Metering;
+pub use on_error::{Instead, OnError, Processed, Split};
 
 /// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
 const LOG: &str = "embergate::plugin";
@@ -44,17 +51,39 @@ pub struct Config {
     pub dir: PathBuf,
     /// Where compiled code is kept; the user's cache folder when absent.
     pub cache_dir: Option<PathBuf>,
+    /// Of those that do not say it themselves.
+    pub isolation: Isolation,
+    pub metering: Metering,
     pub limits: Limits,
+    pub breaker: BreakerConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { dir: "plugins".into(), cache_dir: None, limits: Limits::default() }
+        Self {
+            dir: "plugins".into(),
+            cache_dir: None,
+            isolation: Isolation::default(),
+            metering: Metering::default(),
+            limits: Limits::default(),
+            breaker: BreakerConfig::default(),
+        }
     }
 }
 
+/// How far calls of one plugin are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// An instance serves many calls, one at a time: what it remembers of one, the next may see.
+    #[default]
+    Shared,
+    /// Each call gets an instance of its own.
+    PerCall,
+}
+
 /// A `[[plugin]]` table.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginConfig {
     pub name: String,
@@ -70,6 +99,11 @@ pub struct PluginConfig {
     /// The file's SHA-256, in hexadecimal.
     #[serde(default)]
     pub sha256: Option<String>,
+    #[serde(default)]
+    pub on_error: OnError,
+    /// As `[plugins]` says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
     #[serde(default)]
     pub limits: Option<OwnLimits>,
 }
@@ -124,6 +158,10 @@ pub struct Plugin {
     info: PluginInfo,
     fingerprint: String,
     limits: Limits,
+    breaker: breaker::Breaker,
+    on_error: OnError,
+    /// Present once it was found, where `on_error` names one.
+    fallback: OnceLock<Arc<Plugin>>,
     /// Whether the texts of a call have to be kept at hand for its imports.
     uses_text: bool,
 }
@@ -165,6 +203,10 @@ pub enum PluginError {
     Contract { plugin: String, version: String, function: &'static str, document: String, reason: String },
     #[error("plugin `{plugin}` has no instance free within {within:?}")]
     Busy { plugin: String, within: Duration },
+    #[error(
+        "plugin `{plugin}` {version} has been out of service for {since:?} and is tried again in {retry_after:?}: {because}"
+    )]
+    OutOfService { plugin: String, version: String, since: Duration, because: String, retry_after: Duration },
 }
 
 impl Plugins {

@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
+use super::breaker::Breaker;
 use super::compiled::Compiled;
 use super::engine::Runtime;
 use super::instance::Instances;
 use super::settings::Settings;
-use super::{Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract};
+use super::{
+    BreakerConfig, Config, Isolation, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract,
+    on_error,
+};
 
 /// The first-party plugins: names and components.
 const BUNDLED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
@@ -47,14 +51,7 @@ pub(super) async fn load_file(
     grants: &[String],
 ) -> Result<PluginInfo, PluginError> {
     let name = file.file_stem().map_or_else(|| "plugin".into(), |stem| stem.to_string_lossy().into_owned());
-    let table = PluginConfig {
-        name: name.clone(),
-        file: None,
-        config: toml::Table::new(),
-        grants: grants.to_owned(),
-        sha256: None,
-        limits: None,
-    };
+    let table = PluginConfig { name: name.clone(), grants: grants.to_owned(), ..PluginConfig::default() };
     let found = Found { name, source: Source::File(file.to_owned()), table: Some(table) };
     let mut plugins = load_all(config, vec![found]).await?.into_values();
     let plugin = plugins
@@ -66,7 +63,7 @@ pub(super) async fn load_file(
 async fn load_all(config: &Config, found: Vec<Found>) -> Result<BTreeMap<String, Arc<Plugin>>, PluginError> {
     let limits: Vec<_> = found.iter().map(|found| found.limits(config)).collect();
     let instances = limits.iter().map(|limits| limits.instances.max(1)).sum();
-    let runtime = Runtime::new(instances, &limits).map_err(|error| PluginError::Load {
+    let runtime = Runtime::new(instances, &limits, config.metering).map_err(|error| PluginError::Load {
         plugin: "all".into(),
         source_name: "this system".into(),
         reason: format!("WebAssembly cannot run here: {error:#}"),
@@ -77,11 +74,12 @@ async fn load_all(config: &Config, found: Vec<Found>) -> Result<BTreeMap<String,
         let limits = found.limits(config);
         let name = found.name.clone();
         let source_name = found.source.to_string();
-        let plugin = load_one(&runtime, &compiled, found, limits)
+        let plugin = load_one(&runtime, &compiled, found, (limits, &config.breaker))
             .await
             .map_err(|reason| PluginError::Load { plugin: name.clone(), source_name, reason })?;
         plugins.insert(name, Arc::new(plugin));
     }
+    on_error::link(&plugins)?;
     Ok(plugins)
 }
 
@@ -89,13 +87,10 @@ async fn load_one(
     runtime: &Arc<Runtime>,
     compiled: &Arc<Compiled>,
     found: Found,
-    limits: Limits,
+    (limits, breaker): (Limits, &BreakerConfig),
 ) -> Result<Plugin, String> {
     let Found { name, source, table } = found;
-    let (config, grants, pin) = match table {
-        Some(table) => (table.config, table.grants, table.sha256),
-        None => Default::default(),
-    };
+    let PluginConfig { config, grants, sha256: pin, on_error, .. } = table.unwrap_or_default();
     if let Some(grant) = grants.iter().find(|grant| !GRANTS.contains(&grant.as_str())) {
         return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")));
     }
@@ -140,7 +135,11 @@ async fn load_one(
         grants,
         needs_embedder: shape.needs_embedder,
     };
+    on_error::check(&on_error, &info)?;
     Ok(Plugin {
+        breaker: Breaker::new(&info.name, breaker),
+        on_error,
+        fallback: OnceLock::new(),
         runtime: Arc::clone(runtime),
         instances,
         info,
@@ -221,7 +220,12 @@ fn scan(dir: &Path) -> Result<Vec<(String, Source)>, PluginError> {
 impl Found {
     fn limits(&self, config: &Config) -> Limits {
         let own = self.table.as_ref().and_then(|table| table.limits.as_ref());
-        own.map_or_else(|| config.limits.clone(), |own| own.over(&config.limits))
+        let mut limits = own.map_or_else(|| config.limits.clone(), |own| own.over(&config.limits));
+        let isolation = self.table.as_ref().and_then(|table| table.isolation).unwrap_or(config.isolation);
+        if isolation == Isolation::PerCall {
+            limits.uses = 1;
+        }
+        limits
     }
 }
 
@@ -276,14 +280,7 @@ mod tests {
     use super::*;
 
     fn table(name: &str, file: Option<&str>) -> PluginConfig {
-        PluginConfig {
-            name: name.into(),
-            file: file.map(Into::into),
-            config: toml::Table::new(),
-            grants: Vec::new(),
-            sha256: None,
-            limits: None,
-        }
+        PluginConfig { name: name.into(), file: file.map(Into::into), ..PluginConfig::default() }
     }
 
     #[track_caller]

@@ -8,10 +8,13 @@ use super::Config;
 use crate::embed::names::{self, Named};
 use crate::model::ModelName;
 use crate::units::ByteSize;
-use crate::{embed, plugin, server, store, upstream};
+use crate::{embed, index, plugin, server, store, upstream};
 
 /// What the parser of JSON takes, at most.
 const MAX_JSON_DEPTH: usize = 127;
+
+/// Failures that the breaker of a plugin remembers, at most.
+const MAX_FAILURES: u32 = 10_000;
 
 /// Something that does not fit, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,9 +109,30 @@ impl Faults {
             self.add("server.max_json_depth", message, format!("set it to {MAX_JSON_DEPTH} or less"));
         }
         self.plugin_limits("plugins.limits", "plugins.limits", &plugins.limits.clone().into());
+        self.breaker(&plugins.breaker);
         if server.listen == config.admin.listen && server.listen.port() != 0 {
             let message = format!("[server] and [admin] both listen on `{}`", server.listen);
             self.add("admin.listen", message, "give one of them another port");
+        }
+    }
+
+    fn breaker(&mut self, breaker: &plugin::BreakerConfig) {
+        let plugin::BreakerConfig { max_failures, window, pause, max_pause } = breaker;
+        for (path, time) in [("plugins.breaker.window", window), ("plugins.breaker.pause", pause)] {
+            self.bound(path, path, time.as_nanos() as u64);
+        }
+        if max_pause < pause {
+            let message = format!(
+                "`max_pause` in [plugins.breaker] is {max_pause:?}, less than the {pause:?} of `pause`"
+            );
+            self.add("plugins.breaker.max_pause", message, "raise it, or lower `pause`");
+        }
+        if MAX_FAILURES < *max_failures {
+            let message = format!("`max_failures = {max_failures}` in [plugins.breaker] is too much");
+            let remedy = format!(
+                "set it to {MAX_FAILURES} or less, or to 0 to keep plugins in service whatever they do"
+            );
+            self.add("plugins.breaker.max_failures", message, remedy);
         }
     }
 
@@ -116,6 +140,8 @@ impl Faults {
         let nanos = |time: Duration| time.as_nanos() as u64;
         for (key, value) in [
             ("time", limits.time.map(nanos)),
+            ("query_time", limits.query_time.map(nanos)),
+            ("fuel", limits.fuel),
             ("memory", limits.memory.map(ByteSize::as_u64)),
             ("output", limits.output.map(ByteSize::as_u64)),
             ("table_elements", limits.table_elements.map(u64::from)),
@@ -345,6 +371,7 @@ impl Faults {
             if let Some(limits) = &plugin.limits {
                 self.plugin_limits(&format!("plugin.{at}.limits"), "plugin.limits", limits);
             }
+            self.on_error(config, at, plugin);
             let Some(sha256) = &plugin.sha256 else { continue };
             if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let message = format!("`sha256` of plugin `{}` is no SHA-256", plugin.name);
@@ -353,6 +380,31 @@ impl Faults {
                     message,
                     "write 64 hexadecimal digits; `embergate plugin check FILE` prints them",
                 );
+            }
+        }
+    }
+
+    /// What only those who load the plugin know is left to them.
+    fn on_error(&mut self, config: &Config, at: usize, plugin: &plugin::PluginConfig) {
+        let (name, path) = (&plugin.name, format!("plugin.{at}.on_error"));
+        match &plugin.on_error {
+            plugin::OnError::Fail => {}
+            plugin::OnError::Fallback(fallback) if fallback == name => {
+                let message = format!("plugin `{name}` cannot be its own fallback");
+                self.add(path, message, "name another plugin, or write \"fail\" or \"skip\"");
+            }
+            plugin::OnError::Fallback(_) => {}
+            plugin::OnError::Skip => {
+                let cuts = |collection: &&index::CollectionConfig| {
+                    collection.rules.iter().any(|rule| rule.chunker == *name)
+                };
+                if let Some(collection) = config.collections.iter().find(cuts) {
+                    let message = format!(
+                        "plugin `{name}` cuts the documents of collection `{}`, and a chunker cannot be skipped",
+                        collection.name
+                    );
+                    self.add(path, message, "write \"fail\", or \"fallback:NAME\" with another chunker");
+                }
             }
         }
     }

@@ -37,6 +37,11 @@ impl Notices {
         self.texts("tokens began or ended inside a character, which was left out, in texts", indexes);
     }
 
+    /// The texts at `indexes` went another way than they should, in ASCII.
+    pub(super) fn detour(&mut self, detour: &str, indexes: &[usize]) {
+        self.texts(&format!("{detour}, texts"), indexes);
+    }
+
     fn texts(&mut self, what: &str, indexes: &[usize]) {
         if indexes.is_empty() {
             return;
