@@ -161,7 +161,7 @@ pub struct Plugin {
     breaker: breaker::Breaker,
     on_error: OnError,
     /// Present once it was found, where `on_error` names one.
-    fallback: OnceLock<Arc<Plugin>>,
+    fallback: OnceLock<Arc<Self>>,
     /// Whether the texts of a call have to be kept at hand for its imports.
     uses_text: bool,
 }

@@ -22,7 +22,6 @@ pub enum Metering {
     /// A guest counts its instructions: it is stopped at the same one on any machine.
     Fuel,
     /// It is never interrupted. Cannot be configured: it is what the others are measured by.
-    #[doc(hidden)]
     #[serde(skip)]
     None,
 }
