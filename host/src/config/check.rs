@@ -8,13 +8,12 @@ use super::Config;
 use crate::embed::names::{self, Named};
 use crate::model::ModelName;
 use crate::units::ByteSize;
-use crate::{embed, index, plugin, server, store, upstream};
+use crate::{embed, plugin, server, store, upstream};
+
+mod failing;
 
 /// What the parser of JSON takes, at most.
 const MAX_JSON_DEPTH: usize = 127;
-
-/// Failures that the breaker of a plugin remembers, at most.
-const MAX_FAILURES: u32 = 10_000;
 
 /// Something that does not fit, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,26 +112,6 @@ impl Faults {
         if server.listen == config.admin.listen && server.listen.port() != 0 {
             let message = format!("[server] and [admin] both listen on `{}`", server.listen);
             self.add("admin.listen", message, "give one of them another port");
-        }
-    }
-
-    fn breaker(&mut self, breaker: &plugin::BreakerConfig) {
-        let plugin::BreakerConfig { max_failures, window, pause, max_pause } = breaker;
-        for (path, time) in [("plugins.breaker.window", window), ("plugins.breaker.pause", pause)] {
-            self.bound(path, path, time.as_nanos() as u64);
-        }
-        if max_pause < pause {
-            let message = format!(
-                "`max_pause` in [plugins.breaker] is {max_pause:?}, less than the {pause:?} of `pause`"
-            );
-            self.add("plugins.breaker.max_pause", message, "raise it, or lower `pause`");
-        }
-        if MAX_FAILURES < *max_failures {
-            let message = format!("`max_failures = {max_failures}` in [plugins.breaker] is too much");
-            let remedy = format!(
-                "set it to {MAX_FAILURES} or less, or to 0 to keep plugins in service whatever they do"
-            );
-            self.add("plugins.breaker.max_failures", message, remedy);
         }
     }
 
@@ -380,31 +359,6 @@ impl Faults {
                     message,
                     "write 64 hexadecimal digits; `embergate plugin check FILE` prints them",
                 );
-            }
-        }
-    }
-
-    /// What only those who load the plugin know is left to them.
-    fn on_error(&mut self, config: &Config, at: usize, plugin: &plugin::PluginConfig) {
-        let (name, path) = (&plugin.name, format!("plugin.{at}.on_error"));
-        match &plugin.on_error {
-            plugin::OnError::Fail => {}
-            plugin::OnError::Fallback(fallback) if fallback == name => {
-                let message = format!("plugin `{name}` cannot be its own fallback");
-                self.add(path, message, "name another plugin, or write \"fail\" or \"skip\"");
-            }
-            plugin::OnError::Fallback(_) => {}
-            plugin::OnError::Skip => {
-                let cuts = |collection: &&index::CollectionConfig| {
-                    collection.rules.iter().any(|rule| rule.chunker == *name)
-                };
-                if let Some(collection) = config.collections.iter().find(cuts) {
-                    let message = format!(
-                        "plugin `{name}` cuts the documents of collection `{}`, and a chunker cannot be skipped",
-                        collection.name
-                    );
-                    self.add(path, message, "write \"fail\", or \"fallback:NAME\" with another chunker");
-                }
             }
         }
     }
