@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -160,8 +160,8 @@ pub struct Plugin {
     limits: Limits,
     breaker: breaker::Breaker,
     on_error: OnError,
-    /// Present once it was found, where `on_error` names one.
-    fallback: OnceLock<Arc<Self>>,
+    /// The one that `on_error` names, as it is loaded now.
+    fallback: Mutex<Option<Arc<Self>>>,
     /// Whether the texts of a call have to be kept at hand for its imports.
     uses_text: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 
@@ -139,7 +139,7 @@ async fn load_one(
     Ok(Plugin {
         breaker: Breaker::new(&info.name, breaker),
         on_error,
-        fallback: OnceLock::new(),
+        fallback: Mutex::default(),
         runtime: Arc::clone(runtime),
         instances,
         info,

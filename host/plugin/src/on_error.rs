@@ -5,7 +5,7 @@
 //! a mark: whoever keeps it keeps it under another key.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use embergate_core::document::{Chunks, Document};
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ impl Plugin {
             }),
             StandIn::Plugin(fallback) => Ok(Processed {
                 answers: fallback.process(call, documents).await?,
-                instead: Some(Instead::of(self, Some(fallback))),
+                instead: Some(Instead::of(self, Some(&fallback))),
             }),
         }
     }
@@ -146,7 +146,7 @@ impl Plugin {
             StandIn::Nobody => Ok((Chunks::default(), Some(Instead::of(self, None)))),
             StandIn::Plugin(fallback) => {
                 let chunks = fallback.split_one(call, document).await?;
-                Ok((chunks, Some(Instead::of(self, Some(fallback)))))
+                Ok((chunks, Some(Instead::of(self, Some(&fallback)))))
             }
         }
     }
@@ -158,11 +158,12 @@ impl Plugin {
     }
 
     /// Who is to do what failed with `error`, or the error where nobody is.
-    fn stand_in(&self, error: PluginError) -> Result<StandIn<'_>, PluginError> {
+    fn stand_in(&self, error: PluginError) -> Result<StandIn, PluginError> {
         if !error.is_failure() {
             return Err(error);
         }
-        let stand_in = match (&self.on_error, self.fallback.get()) {
+        let fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stand_in = match (&self.on_error, fallback) {
             (OnError::Skip, _) => StandIn::Nobody,
             (OnError::Fallback(_), Some(fallback)) => StandIn::Plugin(fallback),
             (OnError::Fail, _) | (OnError::Fallback(_), None) => return Err(error),
@@ -194,9 +195,9 @@ impl Plugin {
     }
 }
 
-enum StandIn<'p> {
+enum StandIn {
     Nobody,
-    Plugin(&'p Plugin),
+    Plugin(Arc<Plugin>),
 }
 
 /// Says why a plugin that is what `info` says cannot have `on_error`.
@@ -207,11 +208,13 @@ pub(super) fn check(on_error: &OnError, info: &PluginInfo) -> Result<(), String>
     Ok(())
 }
 
-/// Gives each plugin the one that stands in for it.
+/// Gives each plugin the one of `plugins` that stands in for it, or changes nothing. Once for all
+/// that are loaded together, and again whenever one of them is replaced.
 ///
 /// # Errors
 /// A fallback that is not there, has not the same roles, or has a fallback itself.
 pub(super) fn link(plugins: &BTreeMap<String, Arc<Plugin>>) -> Result<(), PluginError> {
+    let mut pairs = Vec::new();
     for plugin in plugins.values() {
         let OnError::Fallback(name) = &plugin.on_error else { continue };
         let fallback = fallback_of(plugin, name, plugins).map_err(|reason| PluginError::Load {
@@ -219,8 +222,10 @@ pub(super) fn link(plugins: &BTreeMap<String, Arc<Plugin>>) -> Result<(), Plugin
             source_name: plugin.info.source.clone(),
             reason: format!("`on_error = \"fallback:{name}\"` cannot be: {reason}"),
         })?;
-        // One that is linked already stays so.
-        plugin.fallback.get_or_init(|| fallback);
+        pairs.push((plugin, fallback));
+    }
+    for (plugin, fallback) in pairs {
+        *plugin.fallback.lock().unwrap_or_else(PoisonError::into_inner) = Some(fallback);
     }
     Ok(())
 }

@@ -221,18 +221,22 @@ impl<'r> Way<'r> {
 }
 
 /// Waits for a plugin that is out of service: else all documents of a run would fail while it is.
+/// One that stays so is waited for a bounded number of times in the whole run.
 async fn patient<T, F: Future<Output = Result<T, PluginError>>>(
     job: &Job,
     call: impl Fn() -> F,
 ) -> Result<T, PluginError> {
-    let mut repeats = 0;
     loop {
         match call().await {
-            Err(PluginError::OutOfService { retry_after, .. }) if repeats < job.config.max_repeats => {
-                repeats += 1;
+            Err(PluginError::OutOfService { retry_after, .. }) if job.may_wait_for_plugins() => {
                 tokio::time::sleep(retry_after).await;
             }
-            answer => return answer,
+            answer => {
+                if answer.is_ok() {
+                    job.plugins_answer();
+                }
+                return answer;
+            }
         }
     }
 }
