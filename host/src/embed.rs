@@ -11,6 +11,7 @@ mod canary;
 mod catalog;
 mod config;
 mod cuts;
+mod detour;
 mod discovery;
 mod error;
 mod families;

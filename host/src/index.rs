@@ -94,7 +94,8 @@ pub struct Config {
     /// How long one embedding request may take.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Times that an embedding request is repeated because too much was waiting.
+    /// Times that an embedding request is repeated because too much was waiting, or a plugin
+    /// that is out of service is asked again.
     pub max_repeats: u32,
     /// Batches that fail one after another before the run ends with their error.
     pub max_failed_batches: u32,

@@ -1,5 +1,10 @@
 //! Plugins: the bundled ones are listed, and a file is checked before it is used.
 
+use std::io::{Read, Write};
+
+use embergate_test_support::binary::Gateway;
+use serde_json::json;
+
 use super::{built_guest, desk};
 
 #[test]
@@ -103,4 +108,66 @@ fn a_broken_file_in_the_folder_of_plugins_stops_everything() {
     let said = desk.run(&["plugin", "list"]);
     assert_eq!(said.code, Some(2), "{}", said.stderr);
     assert!(said.stderr.contains("broken.wasm"), "{}", said.stderr);
+}
+
+/// All of the answer to a request, its head included.
+fn whole_answer(address: &str, request: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn embed(gateway: &Gateway, model: &str, text: &str) -> String {
+    let body = json!({ "model": model, "input": text }).to_string();
+    let head = format!(
+        "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    whole_answer(&gateway.api, &(head + &body))
+}
+
+#[test]
+fn a_plugin_that_fails_is_skipped_or_taken_out_of_service() {
+    let desk = desk();
+    desk.write("plugins/hostile.wasm", std::fs::read(built_guest()).unwrap());
+    let model = |name: &str| {
+        format!(
+            "[[model]]\nname = \"{name}\"\nupstream_name = \"static-embed-en-256\"\nupstreams = [\"built-in\"]\npreprocess = [\"{name}\"]\n"
+        )
+    };
+    let plugin = |name: &str, on_error: &str| {
+        format!("[[plugin]]\nname = \"{name}\"\nfile = \"hostile.wasm\"\non_error = \"{on_error}\"\n")
+    };
+    let gateway = desk.serve(&format!(
+        "[plugins.breaker]\nmax_failures = 2\n[[upstream]]\nname = \"built-in\"\nkind = \"embedded\"\n{}{}{}{}",
+        model("strict"),
+        model("mild"),
+        plugin("strict", "fail"),
+        plugin("mild", "skip"),
+    ));
+    for _ in 0..2 {
+        let answer = embed(&gateway, "strict", "trap");
+        assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("\"plugin_failed\""), "{answer}");
+    }
+    let answer = embed(&gateway, "strict", "kelp");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"plugin_out_of_service\""), "{answer}");
+    assert!(
+        answer.contains("\r\nretry-after: ") && answer.contains("plugin `strict` 6.6.6 has been"),
+        "{answer}"
+    );
+
+    let notice = "x-embergate-notice: plugin `mild` failed and was skipped, texts: 0\r\n";
+    for text in ["trap", "trap", "trap"] {
+        let answer = embed(&gateway, "mild", text);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(notice), "{answer}");
+    }
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let metrics = whole_answer(&gateway.admin, request);
+    for (plugin, open) in [("strict", 1), ("mild", 1), ("unicode", 0)] {
+        let line = format!("embergate_plugin_breaker_open{{plugin=\"{plugin}\"}} {open}");
+        assert!(metrics.contains(&line), "`{line}` is not in: {metrics}");
+    }
+    assert!(metrics.contains("embergate_plugin_replaced_calls_total{plugin=\"mild\"} 3"), "{metrics}");
 }

@@ -40,6 +40,9 @@ fn hurried() -> Limits {
     Limits { time: Duration::from_millis(300), ..limits() }
 }
 
+mod detours;
+mod isolation;
+
 struct Folder {
     _dir: tempfile::TempDir,
     config: Config,
@@ -56,14 +59,7 @@ fn folder(bytes: &[u8]) -> Folder {
 }
 
 fn table(config: &str) -> PluginConfig {
-    PluginConfig {
-        name: "hostile".into(),
-        file: None,
-        config: config.parse().unwrap(),
-        grants: Vec::new(),
-        sha256: None,
-        limits: None,
-    }
+    PluginConfig { name: "hostile".into(), config: config.parse().unwrap(), ..PluginConfig::default() }
 }
 
 async fn hostile(limits: Limits) -> Arc<Plugin> {

@@ -8,6 +8,7 @@ use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::preprocessor;
 use super::imports::{SLICE_BYTES, Work};
 use super::instance::Instance;
+use super::metering::within;
 use super::{Call, Edit, Plugin, PluginError, Preprocessed, check};
 
 impl Plugin {
@@ -16,8 +17,20 @@ impl Plugin {
     /// Cancel-safe: a call that is dropped takes its instance with it.
     ///
     /// # Errors
-    /// The plugin refused, trapped, was stopped, or broke the contract on a document.
+    /// The plugin refused, trapped, was stopped, broke the contract on a document, or is out of service.
     pub async fn process(
+        &self,
+        call: &Call,
+        documents: &[Document],
+    ) -> Result<Vec<Preprocessed>, PluginError> {
+        let pass = self.admit()?;
+        let answers = self.process_now(call, documents).await;
+        pass.ended(answers.as_ref().err());
+        answers
+    }
+
+    /// Makes the call, whether the plugin is in service or not.
+    pub(super) async fn process_now(
         &self,
         call: &Call,
         documents: &[Document],
@@ -28,7 +41,8 @@ impl Plugin {
         }
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
-        let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
+        let time = self.limits.time_for(call.purpose, n_bytes);
+        let mut lent = self.instances.lend(FUNCTION, n_bytes, time).await?;
         let deadline = lent.deadline();
         let Instance { store, preprocessor, .. } = &mut lent.instance;
         let Some(preprocessor) = preprocessor else { return Err(self.is_no("preprocessor")) };
@@ -36,11 +50,7 @@ impl Plugin {
 
         let metadata = metadata(documents);
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
-        let result = tokio::time::timeout_at(
-            deadline.into(),
-            preprocessor.call_process(&mut *store, context, &documents_in),
-        )
-        .await;
+        let result = within(deadline, preprocessor.call_process(&mut *store, context, &documents_in)).await;
         store.data_mut().work = None;
         let answer = lent.finish(result)?;
 
@@ -54,8 +64,21 @@ impl Plugin {
     /// Cancel-safe: a call that is dropped takes its instance with it.
     ///
     /// # Errors
-    /// The plugin refused, trapped, was stopped, or answered for another number of documents.
+    /// The plugin refused, trapped, was stopped, answered for another number of documents, or is
+    /// out of service.
     pub async fn split(
+        &self,
+        call: &Call,
+        documents: &[Document],
+    ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
+        let pass = self.admit()?;
+        let answers = self.split_now(call, documents).await;
+        pass.ended(answers.as_ref().err());
+        answers
+    }
+
+    /// Makes the call, whether the plugin is in service or not.
+    pub(super) async fn split_now(
         &self,
         call: &Call,
         documents: &[Document],
@@ -66,7 +89,8 @@ impl Plugin {
         }
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
-        let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
+        let time = self.limits.time_for(call.purpose, n_bytes);
+        let mut lent = self.instances.lend(FUNCTION, n_bytes, time).await?;
         let deadline = lent.deadline();
         let Instance { store, chunker, .. } = &mut lent.instance;
         let Some(chunker) = chunker else { return Err(self.is_no("chunker")) };
@@ -74,9 +98,7 @@ impl Plugin {
 
         let metadata = metadata(documents);
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
-        let result =
-            tokio::time::timeout_at(deadline.into(), chunker.call_split(&mut *store, context, &documents_in))
-                .await;
+        let result = within(deadline, chunker.call_split(&mut *store, context, &documents_in)).await;
         let work = store.data_mut().work.take().unwrap_or_else(|| Work::new(call, []));
         let answers = lent.finish(result)?;
 

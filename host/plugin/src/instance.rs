@@ -11,8 +11,9 @@ use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::{chunker, lifecycle, preprocessor};
 use super::contract::Shape;
 use super::engine::{Running, Runtime};
+use super::metering::{Late, Metering, within};
 use super::settings::Settings;
-use super::state::{State, on_tick};
+use super::state::State;
 use super::{Limits, PluginError};
 
 /// Growth of its memory, past what it had after `start`, that an instance may keep.
@@ -64,7 +65,8 @@ pub(super) struct Lent<'i> {
     function: &'static str,
     started: Instant,
     time: Duration,
-    _running: Running<'i>,
+    fuel: u64,
+    _running: Option<Running<'i>>,
     _permit: SemaphorePermit<'i>,
 }
 
@@ -120,11 +122,16 @@ impl Instances {
         Ok((instances, info))
     }
 
-    /// Lends an instance for a call of `function` on `n_bytes` of text.
+    /// Lends an instance for a call of `function` on `n_bytes` of text, within `time`.
     ///
     /// # Errors
     /// All instances stay busy, or a new one does not start.
-    pub(super) async fn lend(&self, function: &'static str, n_bytes: usize) -> Result<Lent<'_>, PluginError> {
+    pub(super) async fn lend(
+        &self,
+        function: &'static str,
+        n_bytes: usize,
+        time: Duration,
+    ) -> Result<Lent<'_>, PluginError> {
         let permit = self.permit().await?;
         let running = self.runtime.running();
         let idle = self.lock().instances.pop();
@@ -132,9 +139,19 @@ impl Instances {
             Some(instance) => instance,
             None => self.start().await.map_err(|error| self.not_started(error))?.0,
         };
-        let (started, time) = (Instant::now(), self.limits.time_for(n_bytes));
-        instance.arm(started + time, &self.limits);
-        Ok(Lent { instance, instances: self, function, started, time, _running: running, _permit: permit })
+        let (started, fuel) = (Instant::now(), self.limits.fuel_for(n_bytes));
+        let armed = instance.arm(started + time, fuel, (&self.limits, self.runtime.metering));
+        armed.map_err(|error| self.not_started(StartError::of(&error)))?;
+        Ok(Lent {
+            instance,
+            instances: self,
+            function,
+            started,
+            time,
+            fuel,
+            _running: running,
+            _permit: permit,
+        })
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>, PluginError> {
@@ -150,18 +167,21 @@ impl Instances {
     /// Instantiates and calls `start`, both within the time of a small call.
     async fn start(&self) -> Result<(Instance, Info), StartError> {
         let _running = self.runtime.running();
+        let metering = self.runtime.metering;
         let mut store = Store::new(&self.runtime.engine, State::new(Arc::clone(&self.name), &self.limits));
         store.limiter(|state| &mut state.budget);
-        store.epoch_deadline_callback(on_tick);
+        metering.prepare(&mut store).map_err(|error| StartError::of(&error))?;
         store.set_max_component_handles(self.limits.handles as usize);
         let mut instance = Instance { store, preprocessor: None, chunker: None, uses: 0, settled: 0 };
-        instance.arm(Instant::now() + self.limits.time, &self.limits);
+        let deadline = Instant::now() + self.limits.time;
+        let armed = instance.arm(deadline, self.limits.fuel, (&self.limits, metering));
+        armed.map_err(|error| StartError::of(&error))?;
 
-        let started = tokio::time::timeout(self.limits.time, self.start_in(&mut instance)).await;
+        let started = within(deadline, self.start_in(&mut instance)).await;
         let state = instance.store.data();
         let failed = |reason| StartError::Failed { reason, output: state.stderr.as_suffix() };
         match started {
-            Err(_) => Err(failed(format!("stopped after {:?}", self.limits.time))),
+            Err(Late) => Err(failed(format!("stopped after {:?}", self.limits.time))),
             Ok(Err(error)) => Err(failed(match &state.budget.denied {
                 Some(limit) => limit.clone(),
                 None => reason(&error),
@@ -240,16 +260,28 @@ enum StartError {
     Failed { reason: String, output: String },
 }
 
+impl StartError {
+    fn of(error: &wasmtime::Error) -> Self {
+        Self::Failed { reason: reason(error), output: String::new() }
+    }
+}
+
 impl Instance {
     /// Sets the limits of the next call anew.
-    fn arm(&mut self, deadline: Instant, limits: &Limits) {
-        self.store.set_epoch_deadline(1);
+    fn arm(
+        &mut self,
+        deadline: Instant,
+        fuel: u64,
+        (limits, metering): (&Limits, Metering),
+    ) -> wasmtime::Result<()> {
+        metering.arm(&mut self.store, fuel)?;
         self.store.set_hostcall_fuel(usize::try_from(limits.output.as_u64()).unwrap_or(usize::MAX));
         let state = self.store.data_mut();
         state.deadline = deadline;
         state.log_lines = limits.log_lines;
         state.stderr.clear();
         state.budget.denied = None;
+        Ok(())
     }
 }
 
@@ -263,13 +295,13 @@ impl Lent<'_> {
     /// and says what happened when it did not.
     pub(super) fn finish<T>(
         mut self,
-        result: Result<wasmtime::Result<Result<T, types::Error>>, tokio::time::error::Elapsed>,
+        result: Result<wasmtime::Result<Result<T, types::Error>>, Late>,
     ) -> Result<T, PluginError> {
         self.instances.seconds.record(self.started.elapsed());
         let answer = match result {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.failed(&error)),
-            Err(_) => return Err(self.stopped(format!("a call may take {:?}", self.time))),
+            Err(Late) => return Err(self.stopped(format!("a call may take {:?}", self.time))),
         };
         let Instances { name, version, limits, .. } = self.instances;
         let instance = &mut self.instance;
@@ -289,6 +321,9 @@ impl Lent<'_> {
         let state = self.instance.store.data();
         if matches!(error.downcast_ref(), Some(Trap::Interrupt)) {
             return self.stopped(format!("a call may take {:?}", self.time));
+        }
+        if matches!(error.downcast_ref(), Some(Trap::OutOfFuel)) {
+            return self.stopped(format!("a call may run {} instructions (`fuel`)", self.fuel));
         }
         if let Some(limit) = &state.budget.denied {
             return self.stopped(limit.clone());

@@ -3,12 +3,13 @@
 //!
 //! `sources` finds components, `load`, `contract` and `compiled` make them ready, `life`
 //! follows their folder while the gateway runs, `instance` lends them out under the limits
-//! that `state` and `engine` enforce, `imports` serves them, and `check` reads what they
-//! answer.
+//! that `state`, `engine` and `metering` enforce, `imports` serves them, and `check` reads
+//! what they answer. `breaker` takes a plugin out of service that fails again and again, and
+//! `on_error` finds who stands in.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,6 +21,7 @@ use embergate_core::units::ByteSize;
 use serde::{Deserialize, Serialize};
 
 mod bindings;
+mod breaker;
 mod call;
 mod check;
 mod compiled;
@@ -30,15 +32,20 @@ mod instance;
 mod life;
 mod limits;
 mod load;
+mod metering;
 mod offsets;
+mod on_error;
 pub mod segment;
 mod settings;
 mod sources;
 mod state;
 mod tryout;
 
+pub use breaker::{BreakerConfig, Outage};
 pub use life::{Change, Refused, Reload, Role, Use};
 pub use limits::{Limits, OwnLimits};
+pub use metering::Metering;
+pub use on_error::{Instead, OnError, Processed, Split};
 
 /// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
 const LOG: &str = "embergate::plugin";
@@ -65,7 +72,11 @@ pub struct Config {
     /// How often the folder is looked at where the system tells of no change, at least.
     #[serde(with = "humantime_serde")]
     pub look_every: Duration,
+    /// Of those that do not say it themselves.
+    pub isolation: Isolation,
+    pub metering: Metering,
     pub limits: Limits,
+    pub breaker: BreakerConfig,
 }
 
 impl Default for Config {
@@ -79,13 +90,27 @@ impl Default for Config {
             watch: true,
             settle: Duration::from_millis(500),
             look_every: Duration::from_secs(5),
+            isolation: Isolation::default(),
+            metering: Metering::default(),
             limits: Limits::default(),
+            breaker: BreakerConfig::default(),
         }
     }
 }
 
+/// How far calls of one plugin are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// An instance serves many calls, one at a time: what it remembers of one, the next may see.
+    #[default]
+    Shared,
+    /// Each call gets an instance of its own.
+    PerCall,
+}
+
 /// A `[[plugin]]` table.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginConfig {
     pub name: String,
@@ -101,6 +126,11 @@ pub struct PluginConfig {
     /// The file's SHA-256, in hexadecimal.
     #[serde(default)]
     pub sha256: Option<String>,
+    #[serde(default)]
+    pub on_error: OnError,
+    /// As `[plugins]` says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
     #[serde(default)]
     pub limits: Option<OwnLimits>,
 }
@@ -157,6 +187,10 @@ pub struct Plugin {
     info: PluginInfo,
     fingerprint: String,
     limits: Limits,
+    breaker: breaker::Breaker,
+    on_error: OnError,
+    /// The one that `on_error` names, as it is loaded now.
+    fallback: Mutex<Option<Arc<Self>>>,
     /// Whether the texts of a call have to be kept at hand for its imports.
     uses_text: bool,
 }
@@ -198,6 +232,10 @@ pub enum PluginError {
     Contract { plugin: String, version: String, function: &'static str, document: String, reason: String },
     #[error("plugin `{plugin}` has no instance free within {within:?}")]
     Busy { plugin: String, within: Duration },
+    #[error(
+        "plugin `{plugin}` {version} has been out of service for {since:?} and is tried again in {retry_after:?}: {because}"
+    )]
+    OutOfService { plugin: String, version: String, since: Duration, because: String, retry_after: Duration },
 }
 
 impl Plugins {

@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 
+use super::breaker::Breaker;
 use super::compiled::Compiled;
 use super::engine::Runtime;
 use super::instance::Instances;
 use super::settings::Settings;
 use super::sources::{self, Found, Source};
-use super::{Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract};
+use super::{
+    BreakerConfig, Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract, on_error,
+};
 
 /// What a plugin may be granted beside `log` and `text`.
 const GRANTS: [&str; 1] = ["embed"];
@@ -42,7 +45,7 @@ impl Loader {
         limits.extend(tables.iter().map(|table| sources::limits(Some(table), config)));
         limits.push(config.limits.clone());
         let later = ROOM * config.limits.instances.max(1);
-        let runtime = Runtime::new(instances + later, &limits).map_err(|error| PluginError::Load {
+        let runtime = Runtime::new(instances + later, &limits, config.metering).map_err(|error| PluginError::Load {
             plugin: "all".into(),
             source_name: "this system".into(),
             reason: format!("WebAssembly cannot run here: {error:#}"),
@@ -59,7 +62,8 @@ impl Loader {
     /// Loads all of `found`.
     ///
     /// # Errors
-    /// The first that cannot be loaded, with what its author or the operator can do.
+    /// The first that cannot be loaded or has a fallback that cannot be, with what its author or
+    /// the operator can do.
     pub(super) async fn load_all(
         &self,
         found: Vec<Found>,
@@ -74,6 +78,8 @@ impl Loader {
             })?;
             plugins.insert(name, Arc::new(plugin));
         }
+        on_error::link(&plugins)?;
+        plugins.values().for_each(|plugin| plugin.breaker.show(true));
         Ok(plugins)
     }
 
@@ -84,8 +90,8 @@ impl Loader {
     pub(super) async fn load(&self, found: Found) -> Result<Plugin, String> {
         let is_ours = matches!(found.source, Source::Bundled(_));
         let pins = self.config.require_pins && !is_ours;
-        let limits = found.limits(&self.config);
-        let plugin = load_one(&self.runtime, &self.compiled, found, limits, pins).await?;
+        let limits = (found.limits(&self.config), &self.config.breaker);
+        let plugin = load_one(&self.runtime, &self.compiled, found, pins, limits).await?;
         if self.config.smoke_test && !is_ours {
             plugin.try_out().await?;
         }
@@ -100,14 +106,7 @@ pub(super) async fn load_file(
     grants: &[String],
 ) -> Result<PluginInfo, PluginError> {
     let name = file.file_stem().map_or_else(|| "plugin".into(), |stem| stem.to_string_lossy().into_owned());
-    let table = PluginConfig {
-        name: name.clone(),
-        file: None,
-        config: toml::Table::new(),
-        grants: grants.to_owned(),
-        sha256: None,
-        limits: None,
-    };
+    let table = PluginConfig { name: name.clone(), grants: grants.to_owned(), ..PluginConfig::default() };
     let config = Config { require_pins: false, smoke_test: true, ..config.clone() };
     let found = vec![Found { name, source: Source::File(file.to_owned()), table: Some(table) }];
     let mut plugins = Loader::new(&config, &[], &found)?.load_all(found).await?.into_values();
@@ -121,14 +120,11 @@ async fn load_one(
     runtime: &Arc<Runtime>,
     compiled: &Arc<Compiled>,
     found: Found,
-    limits: Limits,
     needs_pin: bool,
+    (limits, breaker): (Limits, &BreakerConfig),
 ) -> Result<Plugin, String> {
     let Found { name, source, table } = found;
-    let (config, grants, pin) = match table {
-        Some(table) => (table.config, table.grants, table.sha256),
-        None => Default::default(),
-    };
+    let PluginConfig { config, grants, sha256: pin, on_error, .. } = table.unwrap_or_default();
     if let Some(grant) = grants.iter().find(|grant| !GRANTS.contains(&grant.as_str())) {
         return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")));
     }
@@ -173,7 +169,11 @@ async fn load_one(
         grants,
         needs_embedder: shape.needs_embedder,
     };
+    on_error::check(&on_error, &info)?;
     Ok(Plugin {
+        breaker: Breaker::new(&info.name, breaker),
+        on_error,
+        fallback: Mutex::default(),
         runtime: Arc::clone(runtime),
         instances,
         info,

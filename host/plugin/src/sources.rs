@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Config, Limits, PluginConfig, PluginError, contract};
+use super::{Config, Isolation, Limits, PluginConfig, PluginError, contract};
 
 /// The first-party plugins: names and components.
 const BUNDLED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
@@ -139,7 +139,12 @@ impl Found {
 /// The limits of the plugin of `table`.
 pub(super) fn limits(table: Option<&PluginConfig>, config: &Config) -> Limits {
     let own = table.and_then(|table| table.limits.as_ref());
-    own.map_or_else(|| config.limits.clone(), |own| own.over(&config.limits))
+    let mut limits = own.map_or_else(|| config.limits.clone(), |own| own.over(&config.limits));
+    let isolation = table.and_then(|table| table.isolation).unwrap_or(config.isolation);
+    if isolation == Isolation::PerCall {
+        limits.uses = 1;
+    }
+    limits
 }
 
 impl Source {
@@ -178,14 +183,7 @@ mod tests {
     use super::*;
 
     fn table(name: &str, file: Option<&str>) -> PluginConfig {
-        PluginConfig {
-            name: name.into(),
-            file: file.map(Into::into),
-            config: toml::Table::new(),
-            grants: Vec::new(),
-            sha256: None,
-            limits: None,
-        }
+        PluginConfig { name: name.into(), file: file.map(Into::into), ..PluginConfig::default() }
     }
 
     #[track_caller]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use embergate_core::units::ByteSize;
 use tokio::io::AsyncWrite;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
@@ -14,8 +15,8 @@ use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, W
 use super::Limits;
 use super::imports::Work;
 
-/// Bytes of standard error that are kept for error messages: the last ones.
-const STDERR_BYTES: usize = 2_048;
+/// Bytes that a guest may write to its output at once.
+const WRITE_BYTES: usize = 4_096;
 /// Core instances, memories and tables of one component, at most.
 const PARTS: usize = 64;
 
@@ -36,7 +37,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(plugin: Arc<str>, limits: &Limits) -> Self {
-        let stderr = Stderr::default();
+        let stderr = Stderr::new(&limits.stderr);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
@@ -167,12 +168,18 @@ impl ResourceLimiter for Budget {
 }
 
 /// The last bytes that a guest wrote to its standard output and error.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Stderr {
     last: Arc<Mutex<VecDeque<u8>>>,
+    max_bytes: usize,
 }
 
 impl Stderr {
+    fn new(max_bytes: &ByteSize) -> Self {
+        let max_bytes = usize::try_from(max_bytes.as_u64()).unwrap_or(usize::MAX);
+        Self { last: Arc::default(), max_bytes }
+    }
+
     pub(super) fn clear(&self) {
         self.lock().clear();
     }
@@ -189,8 +196,8 @@ impl Stderr {
 
     fn keep(&self, bytes: &[u8]) {
         let mut last = self.lock();
-        let bytes = &bytes[bytes.len().saturating_sub(STDERR_BYTES)..];
-        let excess = (last.len() + bytes.len()).saturating_sub(STDERR_BYTES);
+        let bytes = &bytes[bytes.len().saturating_sub(self.max_bytes)..];
+        let excess = (last.len() + bytes.len()).saturating_sub(self.max_bytes);
         last.drain(..excess);
         last.extend(bytes);
     }
@@ -228,7 +235,7 @@ impl OutputStream for Stderr {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(STDERR_BYTES)
+        Ok(WRITE_BYTES)
     }
 }
 
@@ -243,17 +250,31 @@ mod tests {
 
     #[test]
     fn only_the_last_output_is_kept() {
-        let stderr = Stderr::default();
-        stderr.keep(&[b'a'; 4 * STDERR_BYTES]);
+        let stderr = Stderr::new(&ByteSize::b(9));
+        stderr.keep(&[b'a'; 64]);
         stderr.keep(b"the end");
-        let suffix = stderr.as_suffix();
-        assert!(suffix.ends_with("aathe end") && suffix.len() < STDERR_BYTES + 32);
+        assert_eq!(stderr.as_suffix(), "; its last output: aathe end");
+    }
+
+    #[test]
+    fn no_output_is_kept_where_none_may_be() {
+        let stderr = Stderr::new(&ByteSize::b(0));
+        stderr.keep(b"the end");
+        assert_eq!(stderr.as_suffix(), "");
+    }
+
+    #[test]
+    fn the_tables_of_an_instance_have_their_elements_together() {
+        let mut budget = Budget::new(&Limits { table_elements: 10, ..Limits::default() });
+        assert!(budget.table_growing(0, 6, None).unwrap());
+        assert!(budget.table_growing(0, 4, None).unwrap());
+        assert!(!budget.table_growing(4, 5, None).unwrap());
+        assert_eq!(budget.denied.as_deref(), Some("it asked for 11 table elements, more than 10"));
     }
 
     #[test]
     fn an_instance_may_grow_up_to_its_limit() {
-        let mut budget =
-            Budget::new(&Limits { memory: embergate_core::units::ByteSize::kib(128), ..Limits::default() });
+        let mut budget = Budget::new(&Limits { memory: ByteSize::kib(128), ..Limits::default() });
         assert!(budget.memory_growing(0, 64 << 10, None).unwrap());
         assert!(!budget.memory_growing(64 << 10, 192 << 10, None).unwrap());
         assert!(budget.denied.is_some());

@@ -16,7 +16,8 @@ const TEXT: &str =
 const MAX_TOKENS: u32 = 400;
 
 impl Plugin {
-    /// Has the plugin answer one call in each of its roles. To refuse is an answer too.
+    /// Has the plugin answer one call in each of its roles, which nobody counts. To refuse is an
+    /// answer too.
     ///
     /// # Errors
     /// It trapped, was stopped, or broke the contract.
@@ -37,10 +38,10 @@ impl Plugin {
             metadata: Vec::new(),
         }];
         if self.info.is_preprocessor {
-            answered(self.process(&call, &document).await.map(drop))?;
+            answered(self.process_now(&call, &document).await.map(drop))?;
         }
         if self.info.is_chunker {
-            let answers = self.split(&call, &document).await;
+            let answers = self.split_now(&call, &document).await;
             answered(
                 answers.and_then(|answers| answers.into_iter().try_for_each(|answer| answer.map(drop))),
             )?;

@@ -7,14 +7,14 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::decode::Decoded;
-use super::identity::Ids;
+use super::identity::{Fingerprint, Ids};
 use super::job::Job;
 use super::read::{self, Contents, ReadError};
 use super::recipe::Recipe;
 use super::report::in_full;
 use super::scan::File;
 use crate::document::{Chunk, Chunks, Document, SourceMap, Span};
-use crate::plugin::{Edit, PluginError};
+use crate::plugin::{Edit, Instead, PluginError, Processed};
 use crate::store::{Payload, SourceRecord};
 use crate::units::ByteSize;
 
@@ -105,22 +105,24 @@ async fn step(job: &Job, file: &File, old: Option<&SourceRecord>) -> Result<Step
         return Err(Refusal::Fail(format!("there is no rule for `{}`", file.media_type)));
     };
     let Contents { file, bytes, hash } = read(job, file).await?;
-    let record = |points| SourceRecord {
+    let record = |pipeline: &str, points| SourceRecord {
         source: file.source.clone(),
         size: file.size,
         modified: file.modified,
         content: hash,
-        pipeline: recipe.fingerprint.clone(),
+        pipeline: pipeline.to_owned(),
         points,
     };
     if let Some(old) = old
         && (old.content, &old.pipeline) == (hash, &recipe.fingerprint)
     {
-        return Ok(Step::Same(record(old.points.clone())));
+        return Ok(Step::Same(record(&recipe.fingerprint, old.points.clone())));
     }
     let decoded = Decoded::new(bytes).map_err(|error| Refusal::Skip(error.to_string()))?;
-    let chunks = chunks(job, recipe, &file, decoded).await?;
-    Ok(Step::Chunks { record: record(chunks.iter().map(|chunk| chunk.id).collect()), chunks })
+    let mut way = Way::new(recipe);
+    let chunks = chunks(job, &mut way, &file, decoded).await?;
+    let points = chunks.iter().map(|chunk| chunk.id).collect();
+    Ok(Step::Chunks { record: record(&way.pipeline, points), chunks })
 }
 
 async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
@@ -140,26 +142,25 @@ async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
 
 async fn chunks(
     job: &Job,
-    recipe: &Recipe,
+    way: &mut Way<'_>,
     file: &File,
     decoded: Decoded,
 ) -> Result<Vec<PreparedChunk>, Refusal> {
-    let (document, map) = preprocessed(job, recipe, file, &decoded).await?;
+    let (document, map) = preprocessed(job, way, file, &decoded).await?;
     if document.text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let mut answers = recipe.chunker.split(&job.call, std::slice::from_ref(&document)).await?;
-    let Some(answer) = answers.pop() else {
-        return Err(Refusal::Fail(format!("plugin `{}` gave no answer", recipe.chunker.name())));
-    };
-    let Chunks { chunks, omitted: _ } = answer?;
+    let chunker = &way.recipe.chunker;
+    let split = patient(job, || chunker.split_or_instead(&job.call, &document)).await?;
+    let (Chunks { chunks, omitted: _ }, instead) = split;
+    way.leave(instead.as_deref());
     Ok(finished(file.media_type, &document, &map, &decoded, chunks))
 }
 
 /// Runs the preprocessors one after another, and keeps the way back.
 async fn preprocessed(
     job: &Job,
-    recipe: &Recipe,
+    way: &mut Way<'_>,
     file: &File,
     decoded: &Decoded,
 ) -> Result<(Document, SourceMap), Refusal> {
@@ -170,8 +171,11 @@ async fn preprocessed(
         text: decoded.text.clone(),
         metadata: Vec::new(),
     };
-    for plugin in &recipe.preprocessors {
-        let mut answers = plugin.process(&job.call, std::slice::from_ref(&document)).await?;
+    for plugin in &way.recipe.preprocessors {
+        let documents = std::slice::from_ref(&document);
+        let Processed { mut answers, instead } =
+            patient(job, || plugin.process_or_instead(&job.call, documents)).await?;
+        way.leave(instead.as_deref());
         let Some(answer) = answers.pop() else {
             return Err(Refusal::Fail(format!("plugin `{}` gave no answer", plugin.name())));
         };
@@ -194,6 +198,47 @@ async fn preprocessed(
         }
     }
     Ok((document, map))
+}
+
+/// The way of one document through its plugins.
+struct Way<'r> {
+    recipe: &'r Recipe,
+    /// The recipe's fingerprint. Where a plugin failed and something was done instead, it is
+    /// another one, so that the next run does the document again.
+    pipeline: String,
+}
+
+impl<'r> Way<'r> {
+    fn new(recipe: &'r Recipe) -> Self {
+        Self { recipe, pipeline: recipe.fingerprint.clone() }
+    }
+
+    fn leave(&mut self, instead: Option<&Instead>) {
+        if let Some(instead) = instead {
+            self.pipeline = Fingerprint::new().with(&self.pipeline).with(instead.mark()).finish();
+        }
+    }
+}
+
+/// Waits for a plugin that is out of service: else all documents of a run would fail while it is.
+/// One that stays so is waited for a bounded number of times in the whole run.
+async fn patient<T, F: Future<Output = Result<T, PluginError>>>(
+    job: &Job,
+    call: impl Fn() -> F,
+) -> Result<T, PluginError> {
+    loop {
+        match call().await {
+            Err(PluginError::OutOfService { retry_after, .. }) if job.may_wait_for_plugins() => {
+                tokio::time::sleep(retry_after).await;
+            }
+            answer => {
+                if answer.is_ok() {
+                    job.plugins_answer();
+                }
+                return answer;
+            }
+        }
+    }
 }
 
 /// Gives chunks their ids, and everything that is shown of them. `media_type`

@@ -21,6 +21,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("embergate_key_requests_total", "Requests that were let in with a key."),
     ("embergate_key_texts_total", "Texts that were let in with a key."),
     ("embergate_plugin_reloads_total", "Files of plugins that came, changed or went, by what came of it."),
+    (
+        "embergate_plugin_replaced_calls_total",
+        "Calls that a plugin failed, and that were skipped or done by its fallback.",
+    ),
     ("embergate_texts_total", "Texts that were answered."),
     ("embergate_tokens_total", "Tokens of the texts that were answered, those from memory included."),
     ("embergate_unauthorized_total", "Requests without a valid key."),
@@ -36,6 +40,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("embergate_cache_bytes", "Memory for vectors."),
     ("embergate_cache_entries", "Vectors in memory."),
     ("embergate_http_connections", "Open connections."),
+    ("embergate_plugin_breaker_open", "1 while a plugin is out of service, else 0."),
     ("embergate_queued_bytes", "Bytes of texts that wait for an embedding."),
     ("embergate_queued_texts", "Texts that wait for an upstream."),
     ("embergate_upstream_healthy", "1, or 0 for an upstream that is ejected."),

@@ -11,7 +11,7 @@ use super::folder::Stamp;
 use super::{Act, Change, Refused, Reload, Role, Sight, Use};
 use crate::load::Loader;
 use crate::sources::{self, Found, Source};
-use crate::{LOG, Plugin, PluginInfo};
+use crate::{LOG, Plugin, PluginInfo, on_error};
 
 type Serving = ArcSwap<BTreeMap<String, Arc<Plugin>>>;
 
@@ -92,37 +92,55 @@ impl Reloading<'_> {
             plugin.instances.succeed(&before.instances);
         }
         let plugin = Arc::new(plugin);
-        self.serving.rcu(|serving| {
-            let mut serving = BTreeMap::clone(serving);
-            serving.insert(name.to_owned(), Arc::clone(&plugin));
-            serving
-        });
-        let Some(before) = before else { return Ok(Some(Reload::Loaded)) };
-        before.instances.replaced();
-        Ok(Some(Reload::Replaced))
+        self.serve(|serving| drop(serving.insert(name.to_owned(), Arc::clone(&plugin))))?;
+        if let Some(before) = &before {
+            before.leave();
+        }
+        plugin.breaker.show(true);
+        Ok(Some(if before.is_some() { Reload::Replaced } else { Reload::Loaded }))
     }
 
     /// Takes a plugin out of service whose file is gone, unless somebody needs it.
     fn gone(&self, name: &str) {
         self.lock().remove(name);
         let Some(before) = self.serving.load().get(name).cloned() else { return };
-        if let Some(used) = self.uses_of(name).next() {
+        if let Some(user) = self.user_of(name) {
             tracing::warn!(
                 target: LOG,
                 plugin = name,
                 source = before.info.source,
-                "the file of a plugin is gone, and {} uses it: it serves on until the gateway ends, and without the file the gateway does not start again",
-                used.user
+                "the file of a plugin is gone, and {user} uses it: it serves on until the gateway ends, and without the file the gateway does not start again"
             );
             return self.tell(name, Reload::Kept);
         }
-        self.serving.rcu(|serving| {
-            let mut serving = BTreeMap::clone(serving);
-            serving.remove(name);
-            serving
-        });
-        before.instances.replaced();
-        self.tell(name, Reload::Removed);
+        // Nothing can be wrong with the others: none has it for a fallback.
+        if self.serve(|serving| drop(serving.remove(name))).is_ok() {
+            before.leave();
+            self.tell(name, Reload::Removed);
+        }
+    }
+
+    /// Serves what `change` makes of the plugins, and links each to the one that stands in for it.
+    ///
+    /// # Errors
+    /// A plugin would lose the one that stands in for it. Then nothing is changed.
+    fn serve(&self, change: impl FnOnce(&mut BTreeMap<String, Arc<Plugin>>)) -> Result<(), String> {
+        // Nobody else changes what serves.
+        let mut serving = BTreeMap::clone(&self.serving.load());
+        change(&mut serving);
+        on_error::link(&serving).map_err(|error| error.to_string())?;
+        self.serving.store(Arc::new(serving));
+        Ok(())
+    }
+
+    /// Whoever needs the plugin, in words.
+    fn user_of(&self, name: &str) -> Option<String> {
+        let used = self.uses_of(name).next().map(|used| used.user.clone());
+        used.or_else(|| {
+            let serving = self.serving.load();
+            let stood_in_for = serving.values().find(|plugin| plugin.on_error.is_fallback(name))?;
+            Some(format!("plugin `{}`, for which it stands in,", stood_in_for.name()))
+        })
     }
 
     fn refuse(&self, key: &str, plugin: &str, source: &str, reason: String) {
@@ -183,6 +201,12 @@ impl Role {
 }
 
 impl Plugin {
+    /// Serves no more, but for the calls under way.
+    fn leave(&self) {
+        self.breaker.show(false);
+        self.instances.replaced();
+    }
+
     /// Whether it does the same, and comes from the same place.
     fn is_same_as(&self, other: &Self) -> bool {
         (&self.fingerprint, &self.info.source, &self.info.sha256)

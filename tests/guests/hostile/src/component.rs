@@ -1,7 +1,7 @@
 //! The behaviours, by name.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use embergate::plugin::{log, text};
 use exports::embergate::plugin::chunker::{Chunks, Guest as Chunker, OffsetUnit, Span};
@@ -42,6 +42,8 @@ export!(Hostile);
 
 /// Calls that this instance has served.
 static CALLS: AtomicU32 = AtomicU32::new(0);
+/// Set by the key `meek`: it hears orders, and does no harm.
+static MEEK: AtomicBool = AtomicBool::new(false);
 
 impl Lifecycle for Hostile {
     fn start(config: Vec<(String, Value)>) -> Result<Info, Error> {
@@ -54,6 +56,7 @@ impl Lifecycle for Hostile {
                     text::count_texts(&[order]);
                 }
                 ("start", Value::Text(order)) => obey(&order),
+                ("meek", Value::Flag(meek)) => MEEK.store(meek, Ordering::Relaxed),
                 _ => (),
             }
         }
@@ -70,6 +73,8 @@ impl Preprocessor for Hostile {
                 "refuse" => return Err(Error::Unsupported("no".into())),
                 "miscount" => continue,
                 "calls" => Edit::Replace(calls.to_string()),
+                "trap first" if 1 < calls => Edit::Replace(calls.to_string()),
+                text if text.starts_with("sum ") => Edit::Replace(sum(text.as_bytes()).to_string()),
                 "huge" => Edit::Replace("x".repeat(4 << 20)),
                 "overlap" => patches(&[(0, 4), (2, 5)]),
                 "backwards" => patches(&[(4, 2)]),
@@ -106,8 +111,11 @@ impl Chunker for Hostile {
 }
 
 fn obey(order: &str) {
+    if MEEK.load(Ordering::Relaxed) {
+        return;
+    }
     match order {
-        "trap" => panic!("as told"),
+        "trap" | "trap first" => panic!("as told"),
         "spin" => spin(),
         "grow" => grow(),
         "recurse" => drop(black_box(recurse(1))),
@@ -120,6 +128,11 @@ fn obey(order: &str) {
         "count" => drop(text::token_ends(0, OffsetUnit::Utf16Unit)),
         _ => (),
     }
+}
+
+/// Looks at each byte, one after another: what metering costs shows here.
+fn sum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |sum: u64, byte| sum.rotate_left(5) ^ u64::from(*byte))
 }
 
 fn spin() {

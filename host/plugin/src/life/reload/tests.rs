@@ -184,3 +184,21 @@ async fn a_file_that_can_be_no_plugin_is_told_once() {
     reloading.unfit(BTreeMap::new());
     assert!(refused.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_plugin_that_stands_in_is_found_anew_and_stays() {
+    let table = toml::from_str("name = \"other\"\non_error = \"fallback:mine\"").unwrap();
+    let desk = Desk::new(Config::default(), &[table]);
+    assert_eq!(desk.put(&bundled("unicode")).await, [Reload::Loaded]);
+    let source = Source::bundled("unicode").unwrap();
+    let other = desk.loader.load(Found::new("other".into(), source, &desk.loader.tables)).await.unwrap();
+    let other = Arc::new(other);
+    let both = [("mine".to_owned(), desk.mine().unwrap()), ("other".to_owned(), other.clone())];
+    desk.serving.store(Arc::new(both.into()));
+    assert_eq!(desk.put(&bundled("html")).await, [Reload::Replaced]);
+    let stands_in = other.fallback.lock().unwrap().clone().unwrap();
+    assert!(Arc::ptr_eq(&stands_in, &desk.mine().unwrap()));
+    assert_eq!(desk.put(&bundled("recursive")).await, [Reload::Failed]);
+    desk.assert_refused("`mine` is no preprocessor, and `other` is");
+    assert_eq!(desk.act(None).await, [Reload::Kept]);
+}
