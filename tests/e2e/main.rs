@@ -5,6 +5,7 @@
 mod behind;
 mod collections;
 mod config;
+mod covered;
 mod discovery;
 mod failed;
 mod files;
