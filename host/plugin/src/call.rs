@@ -8,7 +8,7 @@ use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::preprocessor;
 use super::imports::{SLICE_BYTES, Work};
 use super::instance::Instance;
-use super::{Call, Edit, Plugin, PluginError, Preprocessed, check};
+use super::{At, Call, Edit, Plugin, PluginError, Preprocessed, Subject, check};
 
 impl Plugin {
     /// Runs `preprocessor.process` on `documents`; one checked answer for each, in order.
@@ -22,10 +22,14 @@ impl Plugin {
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Preprocessed>, PluginError> {
-        const FUNCTION: &str = "process";
         if documents.is_empty() {
             return Ok(Vec::new());
         }
+        self.tally.counted(self.processed(call, documents)).await
+    }
+
+    async fn processed(&self, call: &Call, documents: &[Document]) -> Result<Vec<Preprocessed>, PluginError> {
+        const FUNCTION: &str = "process";
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
         let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
@@ -42,7 +46,7 @@ impl Plugin {
         )
         .await;
         store.data_mut().work = None;
-        let answer = lent.finish(result)?;
+        let answer = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
         self.edits(documents, answer)
             .map_err(|(document, reason)| self.broke(FUNCTION, documents, document, reason))
@@ -60,10 +64,20 @@ impl Plugin {
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
-        const FUNCTION: &str = "split";
         if documents.is_empty() {
             return Ok(Vec::new());
         }
+        let answers = self.tally.counted(self.cut(call, documents)).await?;
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.tally.failed(error));
+        Ok(answers)
+    }
+
+    async fn cut(
+        &self,
+        call: &Call,
+        documents: &[Document],
+    ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
+        const FUNCTION: &str = "split";
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
         let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
@@ -78,7 +92,7 @@ impl Plugin {
             tokio::time::timeout_at(deadline.into(), chunker.call_split(&mut *store, context, &documents_in))
                 .await;
         let work = store.data_mut().work.take().unwrap_or_else(|| Work::new(call, []));
-        let answers = lent.finish(result)?;
+        let answers = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
         if answers.len() != documents.len() {
             let reason = wrong_number(answers.len(), documents.len());
@@ -148,13 +162,18 @@ impl Plugin {
         index: Option<usize>,
         reason: String,
     ) -> PluginError {
-        let document = match index {
-            Some(index) if documents[index].id.is_empty() => format!("text {index}"),
-            Some(index) => documents[index].id.clone(),
-            None => format!("all {}", documents.len()),
-        };
         let (plugin, version) = (self.name().to_owned(), self.info.version.clone());
-        PluginError::Contract { plugin, version, function, document, reason }
+        let at = At { plugin, version, function, documents: subject(documents, index) };
+        PluginError::Contract { at: Box::new(at), reason }
+    }
+}
+
+/// The document at `index`, else all of a call's.
+fn subject(documents: &[Document], index: Option<usize>) -> Subject {
+    match index.or((documents.len() == 1).then_some(0)) {
+        Some(index) if documents[index].id.is_empty() => Subject::One(format!("text {index}")),
+        Some(index) => Subject::One(documents[index].id.clone()),
+        None => Subject::All(documents.len()),
     }
 }
 

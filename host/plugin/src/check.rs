@@ -11,14 +11,14 @@ use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::{chunker, preprocessor};
 use super::imports::{SLICE_BYTES, Work};
 use super::offsets::Offsets;
-use super::{Call, Edit};
+use super::{Call, Edit, words};
 
 /// Checks an edit of `text`.
 pub(super) fn edit(text: &str, edit: preprocessor::Edit) -> Result<Edit, String> {
     match edit {
         preprocessor::Edit::Keep => Ok(Edit::Keep),
         preprocessor::Edit::Replace(text) => Ok(Edit::Replace(text)),
-        preprocessor::Edit::Reject(reason) => Ok(Edit::Reject(reason)),
+        preprocessor::Edit::Reject(reason) => Ok(Edit::Reject(words::sentence(&reason))),
         preprocessor::Edit::Patch(answer) => {
             let offsets = Offsets::new(text, answer.unit);
             let mut patches = Vec::with_capacity(answer.items.len());
@@ -75,7 +75,7 @@ pub(super) fn chunks(text: &str, answer: chunker::Chunks) -> Result<Chunks, Stri
     let mut omitted = Vec::with_capacity(answer.omitted.len());
     for (index, omission) in answer.omitted.into_iter().enumerate() {
         let span = place(&offsets, &omission.span).map_err(|why| format!("omission {index} {why}"))?;
-        omitted.push((span, omission.reason));
+        omitted.push((span, words::sentence(&omission.reason)));
     }
     ascending(answer.notes.iter().map(|note| note.chunk), chunks.len(), "chunk")?;
     for note in answer.notes {

@@ -5,20 +5,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::InstancePre;
-use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime::{Store, Trap};
 
 use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::{chunker, lifecycle, preprocessor};
 use super::contract::Shape;
 use super::engine::{Running, Runtime};
+use super::inside::Inside;
+use super::load::Fault;
 use super::settings::Settings;
 use super::state::{State, on_tick};
-use super::{Limits, PluginError};
+use super::{At, LimitMet, Limits, PluginError, Subject, words};
 
 /// Growth of its memory, past what it had after `start`, that an instance may keep.
 const KEEP_BYTES: usize = 8 << 20;
-/// Functions that an error names of the stack on which a guest trapped.
-const FRAMES: usize = 4;
 
 /// One instance with its memory, its limits and its exports.
 pub(super) struct Instance {
@@ -72,7 +72,7 @@ impl Instances {
         linked: InstancePre<State>,
         shape: Shape,
         (limits, settings): (Limits, Settings),
-    ) -> Result<(Self, Info), String> {
+    ) -> Result<(Self, Info), Fault> {
         let differs = |error: wasmtime::Error| format!("it differs from the contract: {error:#}");
         let lifecycle = lifecycle::GuestIndices::new(&linked).map_err(differs)?;
         let preprocessor = shape
@@ -96,14 +96,8 @@ impl Instances {
             permits,
             idle: Mutex::default(),
         };
-        let (instance, info) = instances.start().await.map_err(|error| match error {
-            StartError::Refused(types::Error::InvalidConfig(why)) => {
-                format!("it refuses its configuration: {why}")
-            }
-            StartError::Refused(error) => format!("it refuses to start: {}", message(error)),
-            StartError::Failed { reason, output } => format!("it fails to start: {reason}{output}"),
-        })?;
-        instances.version.clone_from(&info.version);
+        let (instance, info) = instances.start().await.map_err(StartError::into_fault)?;
+        instances.version = words::cut(&words::sentence(&info.version), words::VERSION);
         instances.lock().push(instance);
         Ok((instances, info))
     }
@@ -146,17 +140,14 @@ impl Instances {
         instance.arm(Instant::now() + self.limits.time, &self.limits);
 
         let started = tokio::time::timeout(self.limits.time, self.start_in(&mut instance)).await;
-        let state = instance.store.data();
-        let failed = |reason| StartError::Failed { reason, output: state.stderr.as_suffix() };
         match started {
-            Err(_) => Err(failed(format!("stopped after {:?}", self.limits.time))),
-            Ok(Err(error)) => Err(failed(match &state.budget.denied {
-                Some(limit) => limit.clone(),
-                None => reason(&error),
-            })),
+            Err(_) => Err(StartError::Failed(instance.overdue(self.limits.time, &self.limits))),
+            Ok(Err(error)) => {
+                Err(StartError::Failed(instance.failure(&error, self.limits.time, &self.limits)))
+            }
             Ok(Ok(Err(refused))) => Err(StartError::Refused(refused)),
             Ok(Ok(Ok(info))) => {
-                instance.settled = state.budget.memory;
+                instance.settled = instance.store.data().budget.memory;
                 Ok((instance, info))
             }
         }
@@ -176,13 +167,28 @@ impl Instances {
     }
 
     fn not_started(&self, error: StartError) -> PluginError {
-        let (plugin, version) = (self.name.to_string(), self.version.clone());
         match error {
-            StartError::Refused(error) => PluginError::Refused { plugin, version, message: message(error) },
-            StartError::Failed { reason, output } => {
-                PluginError::Trapped { plugin, version, function: "start", reason, stderr: output }
-            }
+            StartError::Refused(error) => self.refused("start", error),
+            StartError::Failed(failure) => self.failed("start", self.limits.time, failure),
         }
+    }
+
+    fn refused(&self, function: &'static str, error: types::Error) -> PluginError {
+        PluginError::Refused { at: self.at(function), message: message(error) }
+    }
+
+    fn failed(&self, function: &'static str, after: Duration, failure: Failure) -> PluginError {
+        let at = self.at(function);
+        match failure {
+            Failure::Stopped { limit, inside } => PluginError::Stopped { at, after, limit, inside },
+            Failure::Trapped { reason, inside } => PluginError::Trapped { at, reason, inside },
+        }
+    }
+
+    /// A call of `function`; whoever made it knows of its documents.
+    fn at(&self, function: &'static str) -> Box<At> {
+        let (plugin, version) = (self.name.to_string(), self.version.clone());
+        Box::new(At { plugin, version, function, documents: Subject::None })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
@@ -192,7 +198,38 @@ impl Instances {
 
 enum StartError {
     Refused(types::Error),
-    Failed { reason: String, output: String },
+    Failed(Failure),
+}
+
+impl StartError {
+    /// In words that follow the file's name.
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Refused(types::Error::InvalidConfig(why)) => {
+                format!("it refuses its configuration: {}", words::sentence(&why)).into()
+            }
+            Self::Refused(error) => format!("it refuses to start: {}", message(error)).into(),
+            Self::Failed(Failure::Stopped { limit, inside }) => {
+                Fault { reason: format!("it fails to start: {limit}"), inside }
+            }
+            Self::Failed(Failure::Trapped { reason, inside }) => {
+                Fault { reason: format!("it fails to start: {reason}"), inside }
+            }
+        }
+    }
+}
+
+/// How an instance came to its end.
+enum Failure {
+    /// It met a limit of ours.
+    Stopped {
+        limit: LimitMet,
+        inside: Option<Box<Inside>>,
+    },
+    Trapped {
+        reason: String,
+        inside: Option<Box<Inside>>,
+    },
 }
 
 impl Instance {
@@ -206,6 +243,36 @@ impl Instance {
         state.stderr.clear();
         state.budget.denied = None;
     }
+
+    /// What `error` means, where a call may take `time`.
+    fn failure(&self, error: &wasmtime::Error, time: Duration, limits: &Limits) -> Failure {
+        let state = self.store.data();
+        let inside = Inside::of(error, state.stderr.text()).map(Box::new);
+        if matches!(error.downcast_ref(), Some(Trap::Interrupt)) {
+            return Failure::Stopped { limit: over_time(time, limits), inside };
+        }
+        if let Some(limit) = state.budget.denied.clone() {
+            return Failure::Stopped { limit, inside };
+        }
+        let cause = error.root_cause().to_string();
+        // Wasmtime has no type for this error.
+        if cause.contains("fuel allocated for hostcalls") {
+            let how = format!("it handed over more than {}", limits.output);
+            return Failure::Stopped { limit: LimitMet { key: "output", how }, inside };
+        }
+        Failure::Trapped { reason: words::sentence(&cause), inside }
+    }
+
+    /// It waits, and no code of its own runs that could be interrupted.
+    fn overdue(&self, time: Duration, limits: &Limits) -> Failure {
+        let inside = Inside::new(Vec::new(), self.store.data().stderr.text()).map(Box::new);
+        Failure::Stopped { limit: over_time(time, limits), inside }
+    }
+}
+
+fn over_time(time: Duration, limits: &Limits) -> LimitMet {
+    let (key, of) = if limits.time < time { ("time_per_mib", " on so much text") } else { ("time", "") };
+    LimitMet { key, how: format!("a call{of} may take {time:?}") }
 }
 
 impl Lent<'_> {
@@ -222,69 +289,35 @@ impl Lent<'_> {
     ) -> Result<T, PluginError> {
         let answer = match result {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(self.failed(&error)),
-            Err(_) => return Err(self.stopped(format!("a call may take {:?}", self.time))),
+            Ok(Err(error)) => {
+                let failure = self.instance.failure(&error, self.time, &self.instances.limits);
+                return Err(self.failed(failure));
+            }
+            Err(_) => return Err(self.failed(self.instance.overdue(self.time, &self.instances.limits))),
         };
-        let Instances { name, version, limits, .. } = self.instances;
+        let (instances, function) = (self.instances, self.function);
+        let limits = &instances.limits;
         let instance = &mut self.instance;
         instance.uses += 1;
         let memory = instance.store.data().budget.memory;
         if instance.uses < limits.uses && memory <= instance.settled + KEEP_BYTES {
-            self.instances.lock().push(self.instance);
+            instances.lock().push(self.instance);
         }
-        answer.map_err(|error| PluginError::Refused {
-            plugin: name.to_string(),
-            version: version.clone(),
-            message: message(error),
-        })
+        answer.map_err(|error| instances.refused(function, error))
     }
 
-    fn failed(&self, error: &wasmtime::Error) -> PluginError {
-        let state = self.instance.store.data();
-        if matches!(error.downcast_ref(), Some(Trap::Interrupt)) {
-            return self.stopped(format!("a call may take {:?}", self.time));
-        }
-        if let Some(limit) = &state.budget.denied {
-            return self.stopped(limit.clone());
-        }
-        // Wasmtime has no type for this error.
-        if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
-            return self.stopped(format!("it handed over more than {}", self.instances.limits.output));
-        }
-        PluginError::Trapped {
-            plugin: self.instances.name.to_string(),
-            version: self.instances.version.clone(),
-            function: self.function,
-            reason: reason(error),
-            stderr: state.stderr.as_suffix(),
-        }
+    fn failed(&self, failure: Failure) -> PluginError {
+        self.instances.failed(self.function, self.started.elapsed(), failure)
     }
-
-    fn stopped(&self, limit: String) -> PluginError {
-        PluginError::Stopped {
-            plugin: self.instances.name.to_string(),
-            version: self.instances.version.clone(),
-            function: self.function,
-            after: self.started.elapsed(),
-            limit,
-        }
-    }
-}
-
-/// The cause, and the functions that were running.
-fn reason(error: &wasmtime::Error) -> String {
-    let cause = error.root_cause().to_string();
-    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
-    let names: Vec<_> = frames.iter().filter_map(|frame| frame.func_name()).take(FRAMES).collect();
-    if names.is_empty() { cause } else { format!("{cause}, in {}", names.join(" called by ")) }
 }
 
 fn message(error: types::Error) -> String {
-    match error {
-        types::Error::InvalidInput(why) => format!("invalid input: {why}"),
-        types::Error::InvalidConfig(why) => format!("invalid configuration: {why}"),
-        types::Error::Unsupported(why) => format!("unsupported: {why}"),
-        types::Error::Unavailable(why) => format!("unavailable: {why}"),
-        types::Error::Internal(why) => format!("internal error: {why}"),
-    }
+    let (kind, why) = match error {
+        types::Error::InvalidInput(why) => ("invalid input", why),
+        types::Error::InvalidConfig(why) => ("invalid configuration", why),
+        types::Error::Unsupported(why) => ("unsupported", why),
+        types::Error::Unavailable(why) => ("unavailable", why),
+        types::Error::Internal(why) => ("internal error", why),
+    };
+    format!("{kind}: {}", words::sentence(&why))
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use embergate_core::document::source_map::Patch;
@@ -22,7 +22,9 @@ mod check;
 mod compiled;
 mod contract;
 mod engine;
+mod error;
 mod imports;
+mod inside;
 mod instance;
 mod limits;
 mod load;
@@ -30,8 +32,13 @@ mod offsets;
 pub mod segment;
 mod settings;
 mod state;
+mod tally;
+mod words;
 
+pub use error::{At, Class, LimitMet, PluginError, Subject};
+pub use inside::{Inside, Output};
 pub use limits::{Limits, OwnLimits};
+pub use tally::{Calls, LastError};
 
 /// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
 const LOG: &str = "embergate::plugin";
@@ -124,6 +131,8 @@ pub struct Plugin {
     info: PluginInfo,
     fingerprint: String,
     limits: Limits,
+    loaded_at: SystemTime,
+    tally: Arc<tally::Tally>,
     /// Whether the texts of a call have to be kept at hand for its imports.
     uses_text: bool,
 }
@@ -143,28 +152,22 @@ pub struct PluginInfo {
     pub needs_embedder: bool,
 }
 
-/// Why a call brought nothing. A plugin that refuses gave an answer; one that
-/// traps has a bug; one that is stopped met a limit of ours.
-#[derive(Debug, thiserror::Error)]
-pub enum PluginError {
-    #[error("there is no plugin `{name}`; there are: {known}")]
-    Unknown { name: String, known: String },
-    #[error("plugin `{plugin}` is no {role}")]
-    Role { plugin: String, role: &'static str },
-    #[error("cannot load plugin `{plugin}` from {source_name}: {reason}")]
-    Load { plugin: String, source_name: String, reason: String },
-    #[error("plugin `{plugin}` {version} refused: {message}")]
-    Refused { plugin: String, version: String, message: String },
-    #[error("plugin `{plugin}` {version} trapped in `{function}`: {reason}{stderr}")]
-    Trapped { plugin: String, version: String, function: &'static str, reason: String, stderr: String },
-    #[error("plugin `{plugin}` {version} was stopped in `{function}` after {after:?}: {limit}")]
-    Stopped { plugin: String, version: String, function: &'static str, after: Duration, limit: String },
-    #[error(
-        "plugin `{plugin}` {version} broke the contract in `{function}` on document `{document}`: {reason}"
-    )]
-    Contract { plugin: String, version: String, function: &'static str, document: String, reason: String },
-    #[error("plugin `{plugin}` has no instance free within {within:?}")]
-    Busy { plugin: String, within: Duration },
+/// What is known of a plugin that is loaded, and of its calls.
+#[derive(Clone, Debug)]
+pub struct PluginStatus {
+    pub info: PluginInfo,
+    /// Of its component, its configuration and its grants.
+    pub fingerprint: String,
+    pub limits: Limits,
+    pub loaded_at: SystemTime,
+    pub calls: Calls,
+}
+
+impl PluginInfo {
+    /// Nothing where it is bundled.
+    pub fn file(&self) -> Option<&str> {
+        Some(self.source.as_str()).filter(|source| *source != load::BUNDLED_SOURCE)
+    }
 }
 
 impl Plugins {
@@ -210,6 +213,11 @@ impl Plugins {
         self.plugins.values().map(|plugin| plugin.info.clone()).collect()
     }
 
+    /// All of them with what became of their calls, by name.
+    pub fn status(&self) -> Vec<PluginStatus> {
+        self.plugins.values().map(|plugin| plugin.status()).collect()
+    }
+
     fn find(
         &self,
         name: &str,
@@ -219,7 +227,8 @@ impl Plugins {
         let Some(plugin) = self.plugins.get(name) else {
             let with_role = self.plugins.values().filter(|plugin| has_role(&plugin.info));
             let known: Vec<_> = with_role.map(|plugin| plugin.name()).collect();
-            return Err(PluginError::Unknown { name: name.to_owned(), known: known.join(", ") });
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(PluginError::Unknown { name: name.to_owned(), role, known });
         };
         if !has_role(&plugin.info) {
             return Err(PluginError::Role { plugin: name.to_owned(), role });
@@ -236,5 +245,15 @@ impl Plugin {
     /// Changes when the component, its configuration or its grants change: 32 hexadecimal digits.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    pub fn status(&self) -> PluginStatus {
+        PluginStatus {
+            info: self.info.clone(),
+            fingerprint: self.fingerprint.clone(),
+            limits: self.limits.clone(),
+            loaded_at: self.loaded_at,
+            calls: self.tally.calls(),
+        }
     }
 }

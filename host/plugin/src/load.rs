@@ -3,17 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use super::compiled::Compiled;
 use super::engine::Runtime;
+use super::inside::Inside;
 use super::instance::Instances;
 use super::settings::Settings;
+use super::tally::Tally;
+use super::words;
 use super::{Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract};
 
 /// The first-party plugins: names and components.
 const BUNDLED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+
+/// Where a bundled plugin comes from, in words.
+pub(super) const BUNDLED_SOURCE: &str = "bundled";
 
 /// What a plugin may be granted beside `log` and `text`.
 const GRANTS: [&str; 1] = ["embed"];
@@ -30,6 +37,19 @@ pub(super) struct Found {
     pub(super) name: String,
     pub(super) source: Source,
     pub(super) table: Option<PluginConfig>,
+}
+
+/// Why a plugin cannot be loaded, in words that follow the file's name.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) reason: String,
+    pub(super) inside: Option<Box<Inside>>,
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self { reason, inside: None }
+    }
 }
 
 /// Loads all that `config` and `tables` name.
@@ -57,9 +77,11 @@ pub(super) async fn load_file(
     };
     let found = Found { name, source: Source::File(file.to_owned()), table: Some(table) };
     let mut plugins = load_all(config, vec![found]).await?.into_values();
-    let plugin = plugins
-        .next()
-        .ok_or_else(|| PluginError::Unknown { name: file.display().to_string(), known: String::new() })?;
+    let plugin = plugins.next().ok_or_else(|| PluginError::Unknown {
+        name: file.display().to_string(),
+        role: "plugin",
+        known: "none".into(),
+    })?;
     Ok(plugin.info.clone())
 }
 
@@ -70,6 +92,7 @@ async fn load_all(config: &Config, found: Vec<Found>) -> Result<BTreeMap<String,
         plugin: "all".into(),
         source_name: "this system".into(),
         reason: format!("WebAssembly cannot run here: {error:#}"),
+        inside: None,
     })?;
     let compiled = Arc::new(Compiled::open(config.cache_dir.as_deref()));
     let mut plugins = BTreeMap::new();
@@ -77,9 +100,10 @@ async fn load_all(config: &Config, found: Vec<Found>) -> Result<BTreeMap<String,
         let limits = found.limits(config);
         let name = found.name.clone();
         let source_name = found.source.to_string();
-        let plugin = load_one(&runtime, &compiled, found, limits)
-            .await
-            .map_err(|reason| PluginError::Load { plugin: name.clone(), source_name, reason })?;
+        let plugin =
+            load_one(&runtime, &compiled, found, limits).await.map_err(|Fault { reason, inside }| {
+                PluginError::Load { plugin: name.clone(), source_name, reason, inside }
+            })?;
         plugins.insert(name, Arc::new(plugin));
     }
     Ok(plugins)
@@ -90,14 +114,14 @@ async fn load_one(
     compiled: &Arc<Compiled>,
     found: Found,
     limits: Limits,
-) -> Result<Plugin, String> {
+) -> Result<Plugin, Fault> {
     let Found { name, source, table } = found;
     let (config, grants, pin) = match table {
         Some(table) => (table.config, table.grants, table.sha256),
         None => Default::default(),
     };
     if let Some(grant) = grants.iter().find(|grant| !GRANTS.contains(&grant.as_str())) {
-        return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")));
+        return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")).into());
     }
     let settings = Settings::new(&config)?;
     let may_embed = grants.iter().any(|grant| grant == "embed");
@@ -131,8 +155,8 @@ async fn load_one(
         Instances::new(Arc::clone(runtime), shared_name, linked, shape, (limits.clone(), settings)).await?;
     let info = PluginInfo {
         name,
-        version: about.version,
-        about: about.about,
+        version: words::cut(&words::sentence(&about.version), words::VERSION),
+        about: words::sentence(&about.about),
         is_preprocessor: shape.is_preprocessor,
         is_chunker: shape.is_chunker,
         source: source.to_string(),
@@ -140,12 +164,15 @@ async fn load_one(
         grants,
         needs_embedder: shape.needs_embedder,
     };
+    let tally = Arc::new(Tally::new(&info.name));
     Ok(Plugin {
         runtime: Arc::clone(runtime),
         instances,
         info,
         fingerprint,
         limits,
+        loaded_at: SystemTime::now(),
+        tally,
         uses_text: shape.uses_text || shape.needs_embedder,
     })
 }
@@ -168,6 +195,7 @@ fn find(config: &Config, tables: &[PluginConfig]) -> Result<Vec<Found>, PluginEr
                     "there is no `{0}.wasm` in that folder and no bundled plugin `{0}`; there are: {known}; set `file` in its [[plugin]] table, or drop the table",
                     table.name
                 ),
+                inside: None,
             });
         }
         if by_name.insert(table.name.clone(), table.clone()).is_some() {
@@ -177,6 +205,7 @@ fn find(config: &Config, tables: &[PluginConfig]) -> Result<Vec<Found>, PluginEr
                 reason:
                     "two [[plugin]] tables have this name: give one of them another, with the same `file`"
                         .into(),
+                inside: None,
             });
         }
     }
@@ -193,6 +222,7 @@ fn scan(dir: &Path) -> Result<Vec<(String, Source)>, PluginError> {
         plugin: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         source_name: path.display().to_string(),
         reason,
+        inside: None,
     };
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -245,7 +275,7 @@ impl Source {
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Bundled(_) => f.write_str("bundled"),
+            Self::Bundled(_) => f.write_str(BUNDLED_SOURCE),
             Self::File(path) => path.display().fmt(f),
         }
     }

@@ -11,8 +11,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
-use super::Limits;
 use super::imports::Work;
+use super::{LimitMet, Limits};
 
 /// Bytes of standard error that are kept for error messages: the last ones.
 const STDERR_BYTES: usize = 2_048;
@@ -114,8 +114,8 @@ pub(super) struct Budget {
     max_memory: usize,
     elements: usize,
     max_elements: usize,
-    /// The limit that the guest ran into, in words.
-    pub(super) denied: Option<String>,
+    /// The limit that the guest ran into.
+    pub(super) denied: Option<LimitMet>,
 }
 
 impl Budget {
@@ -134,8 +134,8 @@ impl ResourceLimiter for Budget {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let memory = self.memory.saturating_add(desired.saturating_sub(current));
         if self.max_memory < memory {
-            self.denied =
-                Some(format!("it asked for {memory} bytes of memory, more than {}", self.max_memory));
+            let how = format!("it asked for {memory} bytes of memory, more than {}", self.max_memory);
+            self.denied = Some(LimitMet { key: "memory", how });
             return Ok(false);
         }
         self.memory = memory;
@@ -145,8 +145,8 @@ impl ResourceLimiter for Budget {
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let elements = self.elements.saturating_add(desired.saturating_sub(current));
         if self.max_elements < elements {
-            self.denied =
-                Some(format!("it asked for {elements} table elements, more than {}", self.max_elements));
+            let how = format!("it asked for {elements} table elements, more than {}", self.max_elements);
+            self.denied = Some(LimitMet { key: "table_elements", how });
             return Ok(false);
         }
         self.elements = elements;
@@ -177,17 +177,13 @@ impl Stderr {
         self.lock().clear();
     }
 
-    /// Returns what was written as the end of an error message; empty when nothing was.
-    pub(super) fn as_suffix(&self) -> String {
+    /// Returns what was written; empty when nothing was.
+    pub(super) fn text(&self) -> String {
         let bytes: Vec<u8> = self.lock().iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        match text.trim() {
-            "" => String::new(),
-            text => format!("; its last output: {text}"),
-        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn keep(&self, bytes: &[u8]) {
+    pub(super) fn keep(&self, bytes: &[u8]) {
         let mut last = self.lock();
         let bytes = &bytes[bytes.len().saturating_sub(STDERR_BYTES)..];
         let excess = (last.len() + bytes.len()).saturating_sub(STDERR_BYTES);
@@ -246,8 +242,8 @@ mod tests {
         let stderr = Stderr::default();
         stderr.keep(&[b'a'; 4 * STDERR_BYTES]);
         stderr.keep(b"the end");
-        let suffix = stderr.as_suffix();
-        assert!(suffix.ends_with("aathe end") && suffix.len() < STDERR_BYTES + 32);
+        let text = stderr.text();
+        assert!(text.ends_with("aathe end") && text.len() == STDERR_BYTES);
     }
 
     #[test]

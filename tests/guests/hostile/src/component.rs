@@ -107,7 +107,12 @@ impl Chunker for Hostile {
 
 fn obey(order: &str) {
     match order {
-        "trap" => panic!("as told"),
+        "trap" => trap(),
+        "cry" => {
+            // What a panic hook would do.
+            log::write(log::Level::Error, "panicked at src/legal.rs:7:\n\u{1b}[31mas told", &[]);
+            trap();
+        }
         "spin" => spin(),
         "grow" => grow(),
         "recurse" => drop(black_box(recurse(1))),
@@ -122,6 +127,13 @@ fn obey(order: &str) {
     }
 }
 
+/// A frame of its own, whatever the compiler thinks of it.
+#[inline(never)]
+fn trap() {
+    panic!("as told {}", black_box(""))
+}
+
+#[inline(never)]
 fn spin() {
     let mut n = 0_u32;
     while black_box(n) != 1 {
