@@ -14,6 +14,7 @@ mod keys;
 mod log;
 mod output;
 mod plugin;
+mod plugin_errors;
 mod qdrant;
 mod resume;
 mod serve;

@@ -61,6 +61,7 @@ pub(super) fn of_route(route: Route) -> Option<Need> {
         Route::Metrics
         | Route::AdminModels
         | Route::AdminUpstreams
+        | Route::AdminPlugins
         | Route::AdminConfig
         | Route::AdminKeys
         | Route::AdminCache => &[Right::Admin],
@@ -154,6 +155,7 @@ mod tests {
             Route::Metrics,
             Route::AdminModels,
             Route::AdminUpstreams,
+            Route::AdminPlugins,
             Route::AdminConfig,
             Route::AdminKeys,
             Route::AdminCache,
