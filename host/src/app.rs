@@ -8,10 +8,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Config, Folders};
 use crate::embed::{Embedder, SetupError};
-use crate::index::Indexer;
+use crate::index::{CollectionConfig, Indexer};
 use crate::plugin::{PluginError, Plugins, Reload, Role, Use};
 use crate::search::Searcher;
-use crate::server::{Server, ServerError};
+use crate::server::{PluginRule, Server, ServerError, Told};
 use crate::store::{IndexState, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -95,9 +95,13 @@ impl App {
         let Config { mut server, admin, keys, upstreams, .. } = self.config.clone();
         let n_calls = upstreams.iter().map(|upstream| upstream.max_in_flight).sum();
         crate::server::allow_open_files(&mut server, &admin, n_calls);
-        let shown = self.config.to_toml();
+        let told = Told {
+            config: self.config.to_toml().into(),
+            plugins: self.plugins.clone(),
+            rules: plugin_rules(&self.config.collections),
+        };
         let (embedder, metrics) = (self.embedder.clone(), self.metrics.clone());
-        Ok(Server::bind(server, admin, &keys, shown, embedder, metrics).await?)
+        Ok(Server::bind(server, admin, &keys, told, embedder, metrics).await?)
     }
 
     fn follow_plugins(&self) -> AbortOnDropHandle<()> {
@@ -132,6 +136,22 @@ pub fn plugin_config(config: &Config, folders: &Folders) -> crate::plugin::Confi
     let mut plugins = config.plugins.clone();
     plugins.cache_dir.get_or_insert_with(|| folders.cache.join("plugins"));
     plugins
+}
+
+/// The rules of collections, once for each plugin that one names.
+fn plugin_rules(collections: &[CollectionConfig]) -> Vec<PluginRule> {
+    let mut all = Vec::new();
+    for collection in collections {
+        for rule in &collection.rules {
+            let named = rule.preprocess.iter().flatten().chain([&rule.chunker]);
+            all.extend(named.map(|plugin| PluginRule {
+                plugin: plugin.clone(),
+                collection: collection.name.clone(),
+                media_type: rule.media_type.clone(),
+            }));
+        }
+    }
+    all
 }
 
 /// Who names which plugin, and what for.

@@ -30,6 +30,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::document::Coverage;
 use crate::embed::Embedder;
 use crate::model::ModelName;
 use crate::plugin::Plugins;
@@ -37,6 +38,7 @@ use crate::store::{IndexState, SourceRecord, Store, StoreError};
 
 mod batch; // documents → batches, and their new points embedded
 mod decode; // bytes → text
+mod edited; // text → text, and the way back
 mod identity; // what makes a chunk and a pipeline the same as before
 mod job; // what holds for one run
 mod prepare; // one file → chunks
@@ -134,6 +136,8 @@ pub enum Outcome {
     Indexed {
         n_chunks: usize,
         n_embedded: usize,
+        /// Where its text went: proved before anything was written.
+        coverage: Coverage,
     },
     /// It vanished, and its points with it.
     Removed,
@@ -169,9 +173,10 @@ pub struct Summary {
     pub n_removed: usize,
     pub n_skipped: usize,
     pub n_failed: usize,
-    /// Of the documents that were indexed.
+    /// Of the documents that were indexed, as is all that follows.
     pub n_chunks: usize,
     pub n_embedded: usize,
+    pub coverage: Coverage,
 }
 
 #[derive(Debug, thiserror::Error)]

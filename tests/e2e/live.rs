@@ -104,6 +104,11 @@ fn a_bad_file_leaves_the_plugin_before_it_in_service_and_the_log_says_why() {
     let line = log.until(&["the one before it serves on"]);
     assert!(line.contains("it is truncated: copy or build it again"), "{line}");
     assert_counted(&gateway, "unicode", "failed", 1);
+    let told = gateway.get_admin("/admin/plugins").json();
+    let refused = &told["refused"][0];
+    assert_eq!((&refused["plugin"], &told["refused"][1]), (&"unicode".into(), &serde_json::Value::Null));
+    assert!(refused["reason"].as_str().unwrap().contains("it is truncated"), "{told}");
+    assert!(refused["file"].as_str().unwrap().ends_with("unicode.wasm"), "{told}");
     vector(&gateway, "calls");
     put(&desk, "unicode", &bundled("recursive"));
     let line = log.until(&["the one before it serves on"]);

@@ -5,6 +5,7 @@
 mod behind;
 mod collections;
 mod config;
+mod covered;
 mod discovery;
 mod failed;
 mod files;
@@ -14,6 +15,7 @@ mod live;
 mod log;
 mod output;
 mod plugin;
+mod plugin_errors;
 mod qdrant;
 mod resume;
 mod serve;

@@ -115,12 +115,12 @@ async fn check_load(bytes: &[u8], table: PluginConfig, want: &str) {
 
 #[tokio::test]
 async fn a_guest_that_spins_is_stopped() {
-    check_process_within(hurried(), "spin", "was stopped in `process` after").await;
+    check_process_within(hurried(), "spin", "was stopped in `process` on document `a.txt` after").await;
 }
 
 #[tokio::test]
 async fn a_guest_that_sleeps_is_stopped() {
-    check_process_within(hurried(), "sleep", "was stopped in `process` after").await;
+    check_process_within(hurried(), "sleep", "was stopped in `process` on document `a.txt` after").await;
 }
 
 #[tokio::test]
@@ -155,7 +155,8 @@ async fn a_guest_that_counts_a_span_out_of_range_traps() {
 
 #[tokio::test]
 async fn a_refusal_is_an_answer() {
-    check_process("refuse", "plugin `hostile` 6.6.6 refused: unsupported: no").await;
+    check_process("refuse", "plugin `hostile` 6.6.6 refused `process` on document `a.txt`: unsupported: no")
+        .await;
 }
 
 #[tokio::test]

@@ -264,11 +264,11 @@ enum Blame {
 fn blame(error: &PluginError) -> Blame {
     match error {
         // What it wrote to its output may be of a document, and others are told of this.
-        PluginError::Trapped { function, reason, .. } => {
-            Blame::Plugin(format!("it trapped in `{function}`: {reason}"))
+        PluginError::Trapped { at, reason, .. } => {
+            Blame::Plugin(format!("it trapped in `{}`: {reason}", at.function))
         }
-        PluginError::Stopped { function, limit, .. } => {
-            Blame::Plugin(format!("it was stopped in `{function}`: {limit}"))
+        PluginError::Stopped { at, limit, .. } => {
+            Blame::Plugin(format!("it was stopped in `{}`: {limit}", at.function))
         }
         PluginError::Refused { .. } | PluginError::Contract { .. } => Blame::Nobody,
         PluginError::Unknown { .. }
@@ -282,6 +282,7 @@ fn blame(error: &PluginError) -> Blame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{At, Inside, Subject};
 
     fn breaker() -> Breaker {
         let seconds = Duration::from_secs;
@@ -294,14 +295,14 @@ mod tests {
         Breaker::new("legal", &config)
     }
 
+    fn at() -> Box<At> {
+        let documents = Subject::One("a secret".into());
+        Box::new(At { plugin: "legal".into(), version: "1".into(), function: "process", documents })
+    }
+
     fn trapped() -> PluginError {
-        PluginError::Trapped {
-            plugin: "legal".into(),
-            version: "1".into(),
-            function: "process",
-            reason: "unreachable".into(),
-            stderr: "; its last output: a secret".into(),
-        }
+        let inside = Inside::new(Vec::new(), "a secret".into()).map(Box::new);
+        PluginError::Trapped { at: at(), reason: "unreachable".into(), inside }
     }
 
     /// Makes a call for each letter: `t` traps, `a` is answered, `r` refuses, `b` finds no
@@ -312,10 +313,7 @@ mod tests {
             Ok(pass) => {
                 match kind {
                     't' => pass.ended(Some(&trapped())),
-                    'r' => {
-                        let (plugin, version, message) = ("legal".into(), "1".into(), "no".into());
-                        pass.ended(Some(&PluginError::Refused { plugin, version, message }));
-                    }
+                    'r' => pass.ended(Some(&PluginError::Refused { at: at(), message: "no".into() })),
                     'b' => {
                         let (plugin, within) = ("legal".into(), Duration::ZERO);
                         pass.ended(Some(&PluginError::Busy { plugin, within }));

@@ -9,7 +9,7 @@ use super::bindings::exports::embergate::plugin::preprocessor;
 use super::imports::{SLICE_BYTES, Work};
 use super::instance::Instance;
 use super::metering::within;
-use super::{Call, Edit, Plugin, PluginError, Preprocessed, check};
+use super::{At, Call, Edit, Plugin, PluginError, Preprocessed, Subject, check};
 
 impl Plugin {
     /// Runs `preprocessor.process` on `documents`; one checked answer for each, in order.
@@ -23,22 +23,22 @@ impl Plugin {
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Preprocessed>, PluginError> {
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
         let pass = self.admit()?;
-        let answers = self.process_now(call, documents).await;
+        let answers = self.tally.counted(self.processed(call, documents)).await;
         pass.ended(answers.as_ref().err());
         answers
     }
 
-    /// Makes the call, whether the plugin is in service or not.
-    pub(super) async fn process_now(
+    /// Makes the call, whether the plugin is in service or not; nobody counts it.
+    pub(super) async fn processed(
         &self,
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Preprocessed>, PluginError> {
         const FUNCTION: &str = "process";
-        if documents.is_empty() {
-            return Ok(Vec::new());
-        }
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
         let time = self.limits.time_for(call.purpose, n_bytes);
@@ -52,7 +52,7 @@ impl Plugin {
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
         let result = within(deadline, preprocessor.call_process(&mut *store, context, &documents_in)).await;
         store.data_mut().work = None;
-        let answer = lent.finish(result)?;
+        let answer = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
         self.edits(documents, answer)
             .map_err(|(document, reason)| self.broke(FUNCTION, documents, document, reason))
@@ -71,22 +71,24 @@ impl Plugin {
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
         let pass = self.admit()?;
-        let answers = self.split_now(call, documents).await;
+        let answers = self.tally.counted(self.cut(call, documents)).await;
         pass.ended(answers.as_ref().err());
-        answers
+        let answers = answers?;
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.tally.failed(error));
+        Ok(answers)
     }
 
-    /// Makes the call, whether the plugin is in service or not.
-    pub(super) async fn split_now(
+    /// Makes the call, whether the plugin is in service or not; nobody counts it.
+    pub(super) async fn cut(
         &self,
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
         const FUNCTION: &str = "split";
-        if documents.is_empty() {
-            return Ok(Vec::new());
-        }
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
         let time = self.limits.time_for(call.purpose, n_bytes);
@@ -100,7 +102,7 @@ impl Plugin {
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
         let result = within(deadline, chunker.call_split(&mut *store, context, &documents_in)).await;
         let work = store.data_mut().work.take().unwrap_or_else(|| Work::new(call, []));
-        let answers = lent.finish(result)?;
+        let answers = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
         if answers.len() != documents.len() {
             let reason = wrong_number(answers.len(), documents.len());
@@ -170,13 +172,18 @@ impl Plugin {
         index: Option<usize>,
         reason: String,
     ) -> PluginError {
-        let document = match index {
-            Some(index) if documents[index].id.is_empty() => format!("text {index}"),
-            Some(index) => documents[index].id.clone(),
-            None => format!("all {}", documents.len()),
-        };
         let (plugin, version) = (self.name().to_owned(), self.info.version.clone());
-        PluginError::Contract { plugin, version, function, document, reason }
+        let at = At { plugin, version, function, documents: subject(documents, index) };
+        PluginError::Contract { at: Box::new(at), reason }
+    }
+}
+
+/// The document at `index`, else all of a call's.
+fn subject(documents: &[Document], index: Option<usize>) -> Subject {
+    match index.or((documents.len() == 1).then_some(0)) {
+        Some(index) if documents[index].id.is_empty() => Subject::One(format!("text {index}")),
+        Some(index) => Subject::One(documents[index].id.clone()),
+        None => Subject::All(documents.len()),
     }
 }
 

@@ -6,7 +6,9 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 use super::bindings::embergate::plugin::{embedder, log, text, types};
 use super::metering::Metering;
@@ -78,6 +80,7 @@ fn engine(instances: usize, limits: &[Limits], metering: Metering) -> wasmtime::
         .concurrency_support(false)
         .relaxed_simd_deterministic(true)
         .generate_address_map(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(FIBER_STACK);
 

@@ -225,6 +225,11 @@ impl log::Host for State {
         self.log_lines -= 1;
         let plugin = &*self.plugin;
         let message = cut(&message);
+        if level == log::Level::Error {
+            // For plugins without a standard error: the last words before a panic.
+            self.stderr.keep(message.as_bytes());
+            self.stderr.keep(b"\n");
+        }
         let fields: Vec<_> =
             fields.iter().take(LOG_FIELDS).map(|(name, value)| (cut(name), cut(value))).collect();
         match level {

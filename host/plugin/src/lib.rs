@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -27,7 +27,9 @@ mod check;
 mod compiled;
 mod contract;
 mod engine;
+mod error;
 mod imports;
+mod inside;
 mod instance;
 mod life;
 mod limits;
@@ -39,13 +41,18 @@ pub mod segment;
 mod settings;
 mod sources;
 mod state;
+mod tally;
 mod tryout;
+mod words;
 
 pub use breaker::{BreakerConfig, Outage};
+pub use error::{At, Class, LimitMet, PluginError, Subject};
+pub use inside::{Inside, Output};
 pub use life::{Change, Refused, Reload, Role, Use};
 pub use limits::{Limits, OwnLimits};
 pub use metering::Metering;
 pub use on_error::{Instead, OnError, Processed, Split};
+pub use tally::{Calls, LastError};
 
 /// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
 const LOG: &str = "embergate::plugin";
@@ -191,6 +198,8 @@ pub struct Plugin {
     on_error: OnError,
     /// The one that `on_error` names, as it is loaded now.
     fallback: Mutex<Option<Arc<Self>>>,
+    loaded_at: SystemTime,
+    tally: Arc<tally::Tally>,
     /// Whether the texts of a call have to be kept at hand for its imports.
     uses_text: bool,
 }
@@ -210,32 +219,22 @@ pub struct PluginInfo {
     pub needs_embedder: bool,
 }
 
-/// Why a call brought nothing. A plugin that refuses gave an answer; one that
-/// traps has a bug; one that is stopped met a limit of ours.
-#[derive(Debug, thiserror::Error)]
-pub enum PluginError {
-    #[error("there is no plugin `{name}`; there are: {known}")]
-    Unknown { name: String, known: String },
-    #[error("plugin `{plugin}` is no {role}")]
-    Role { plugin: String, role: &'static str },
-    #[error("cannot load plugin `{plugin}` from {source_name}: {reason}")]
-    Load { plugin: String, source_name: String, reason: String },
-    #[error("plugin `{plugin}` {version} refused: {message}")]
-    Refused { plugin: String, version: String, message: String },
-    #[error("plugin `{plugin}` {version} trapped in `{function}`: {reason}{stderr}")]
-    Trapped { plugin: String, version: String, function: &'static str, reason: String, stderr: String },
-    #[error("plugin `{plugin}` {version} was stopped in `{function}` after {after:?}: {limit}")]
-    Stopped { plugin: String, version: String, function: &'static str, after: Duration, limit: String },
-    #[error(
-        "plugin `{plugin}` {version} broke the contract in `{function}` on document `{document}`: {reason}"
-    )]
-    Contract { plugin: String, version: String, function: &'static str, document: String, reason: String },
-    #[error("plugin `{plugin}` has no instance free within {within:?}")]
-    Busy { plugin: String, within: Duration },
-    #[error(
-        "plugin `{plugin}` {version} has been out of service for {since:?} and is tried again in {retry_after:?}: {because}"
-    )]
-    OutOfService { plugin: String, version: String, since: Duration, because: String, retry_after: Duration },
+/// What is known of a plugin that is loaded, and of its calls.
+#[derive(Clone, Debug)]
+pub struct PluginStatus {
+    pub info: PluginInfo,
+    /// Of its component, its configuration and its grants.
+    pub fingerprint: String,
+    pub limits: Limits,
+    pub loaded_at: SystemTime,
+    pub calls: Calls,
+}
+
+impl PluginInfo {
+    /// Nothing where it is bundled.
+    pub fn file(&self) -> Option<&str> {
+        sources::file_of(&self.source)
+    }
 }
 
 impl Plugins {
@@ -302,6 +301,11 @@ impl Plugins {
         self.serving.load().values().map(|plugin| plugin.info.clone()).collect()
     }
 
+    /// All of them with what became of their calls, by name.
+    pub fn status(&self) -> Vec<PluginStatus> {
+        self.serving.load().values().map(|plugin| plugin.status()).collect()
+    }
+
     fn find(
         &self,
         name: &str,
@@ -312,7 +316,8 @@ impl Plugins {
         let Some(plugin) = serving.get(name) else {
             let with_role = serving.values().filter(|plugin| has_role(&plugin.info));
             let known: Vec<_> = with_role.map(|plugin| plugin.name()).collect();
-            return Err(PluginError::Unknown { name: name.to_owned(), known: known.join(", ") });
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(PluginError::Unknown { name: name.to_owned(), role, known });
         };
         if !has_role(&plugin.info) {
             return Err(PluginError::Role { plugin: name.to_owned(), role });
@@ -329,5 +334,15 @@ impl Plugin {
     /// Changes when the component, its configuration or its grants change: 32 hexadecimal digits.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    pub fn status(&self) -> PluginStatus {
+        PluginStatus {
+            info: self.info.clone(),
+            fingerprint: self.fingerprint.clone(),
+            limits: self.limits.clone(),
+            loaded_at: self.loaded_at,
+            calls: self.tally.calls(),
+        }
     }
 }

@@ -23,7 +23,7 @@ use self::folder::{Bell, Complaint, Stamp};
 use self::reload::Reloading;
 use self::settle::Settling;
 use super::load::Loader;
-use super::sources::{Source, Sources};
+use super::sources::{self, Source, Sources};
 use super::{Config, Plugin, PluginConfig};
 
 /// Between two looks at the folder, at least, however much happens in it.
@@ -92,6 +92,13 @@ pub struct Refused {
     pub source: String,
     pub reason: String,
     pub at: SystemTime,
+}
+
+impl Refused {
+    /// Nothing where it is bundled.
+    pub fn file(&self) -> Option<&str> {
+        sources::file_of(&self.source)
+    }
 }
 
 /// What is seen of a plugin without reading it.

@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use super::breaker::Breaker;
 use super::compiled::Compiled;
 use super::engine::Runtime;
+use super::error::with_causes;
+use super::inside::Inside;
 use super::instance::Instances;
 use super::settings::Settings;
 use super::sources::{self, Found, Source};
+use super::tally::Tally;
 use super::{
-    BreakerConfig, Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract, on_error,
+    BreakerConfig, Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract, on_error, words,
 };
 
 /// What a plugin may be granted beside `log` and `text`.
@@ -45,11 +49,13 @@ impl Loader {
         limits.extend(tables.iter().map(|table| sources::limits(Some(table), config)));
         limits.push(config.limits.clone());
         let later = ROOM * config.limits.instances.max(1);
-        let runtime = Runtime::new(instances + later, &limits, config.metering).map_err(|error| PluginError::Load {
+        let unable = |error| PluginError::Load {
             plugin: "all".into(),
             source_name: "this system".into(),
             reason: format!("WebAssembly cannot run here: {error:#}"),
-        })?;
+            inside: None,
+        };
+        let runtime = Runtime::new(instances + later, &limits, config.metering).map_err(unable)?;
         let compiled = Arc::new(Compiled::open(config.cache_dir.as_deref(), config.max_compiled));
         Ok(Self { config: config.clone(), tables: tables.to_owned(), runtime, compiled })
     }
@@ -71,10 +77,11 @@ impl Loader {
         let mut plugins = BTreeMap::new();
         for found in found {
             let (name, source_name) = (found.name.clone(), found.source.to_string());
-            let plugin = self.load(found).await.map_err(|reason| PluginError::Load {
+            let plugin = self.load(found).await.map_err(|Fault { reason, inside }| PluginError::Load {
                 plugin: name.clone(),
                 source_name,
                 reason,
+                inside,
             })?;
             plugins.insert(name, Arc::new(plugin));
         }
@@ -87,7 +94,7 @@ impl Loader {
     ///
     /// # Errors
     /// What is wrong with it, and the way out, in words that follow the file's name.
-    pub(super) async fn load(&self, found: Found) -> Result<Plugin, String> {
+    pub(super) async fn load(&self, found: Found) -> Result<Plugin, Fault> {
         let is_ours = matches!(found.source, Source::Bundled(_));
         let pins = self.config.require_pins && !is_ours;
         let limits = (found.limits(&self.config), &self.config.breaker);
@@ -96,6 +103,26 @@ impl Loader {
             plugin.try_out().await?;
         }
         Ok(plugin)
+    }
+}
+
+/// Why a plugin cannot be loaded, in words that follow the file's name.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) reason: String,
+    pub(super) inside: Option<Box<Inside>>,
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self { reason, inside: None }
+    }
+}
+
+impl Fault {
+    /// With all that is known of the guest's inside, in one line.
+    pub(super) fn in_full(self) -> String {
+        with_causes(self.reason, self.inside.as_deref().map(|inside| inside as _))
     }
 }
 
@@ -110,9 +137,11 @@ pub(super) async fn load_file(
     let config = Config { require_pins: false, smoke_test: true, ..config.clone() };
     let found = vec![Found { name, source: Source::File(file.to_owned()), table: Some(table) }];
     let mut plugins = Loader::new(&config, &[], &found)?.load_all(found).await?.into_values();
-    let plugin = plugins
-        .next()
-        .ok_or_else(|| PluginError::Unknown { name: file.display().to_string(), known: String::new() })?;
+    let plugin = plugins.next().ok_or_else(|| PluginError::Unknown {
+        name: file.display().to_string(),
+        role: "plugin",
+        known: "none".into(),
+    })?;
     Ok(plugin.info.clone())
 }
 
@@ -122,11 +151,11 @@ async fn load_one(
     found: Found,
     needs_pin: bool,
     (limits, breaker): (Limits, &BreakerConfig),
-) -> Result<Plugin, String> {
+) -> Result<Plugin, Fault> {
     let Found { name, source, table } = found;
     let PluginConfig { config, grants, sha256: pin, on_error, .. } = table.unwrap_or_default();
     if let Some(grant) = grants.iter().find(|grant| !GRANTS.contains(&grant.as_str())) {
-        return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")));
+        return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")).into());
     }
     let settings = Settings::new(&config)?;
     let may_embed = grants.iter().any(|grant| grant == "embed");
@@ -160,8 +189,8 @@ async fn load_one(
         Instances::new(Arc::clone(runtime), shared_name, linked, shape, (limits.clone(), settings)).await?;
     let info = PluginInfo {
         name,
-        version: about.version,
-        about: about.about,
+        version: words::cut(&words::sentence(&about.version), words::VERSION),
+        about: words::sentence(&about.about),
         is_preprocessor: shape.is_preprocessor,
         is_chunker: shape.is_chunker,
         source: source.to_string(),
@@ -170,6 +199,7 @@ async fn load_one(
         needs_embedder: shape.needs_embedder,
     };
     on_error::check(&on_error, &info)?;
+    let tally = Arc::new(Tally::new(&info.name));
     Ok(Plugin {
         breaker: Breaker::new(&info.name, breaker),
         on_error,
@@ -179,6 +209,8 @@ async fn load_one(
         info,
         fingerprint,
         limits,
+        loaded_at: SystemTime::now(),
+        tally,
         uses_text: shape.uses_text || shape.needs_embedder,
     })
 }

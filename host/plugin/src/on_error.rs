@@ -11,6 +11,7 @@ use embergate_core::document::{Chunks, Document};
 use serde::{Deserialize, Serialize};
 
 use super::breaker::Pass;
+use super::error::in_full;
 use super::{Call, Edit, LOG, Outage, Plugin, PluginError, PluginInfo, Preprocessed};
 
 /// How long a caller is asked to wait, at least, for a plugin that is being tried again.
@@ -180,7 +181,8 @@ impl Plugin {
         // That it is out of service was said once, when it began.
         if !matches!(error, PluginError::OutOfService { .. }) {
             let on_error = String::from(self.on_error.clone());
-            tracing::warn!(target: LOG, plugin = self.name(), on_error, %error, "plugin failed, and is done without");
+            let error = in_full(&error);
+            tracing::warn!(target: LOG, plugin = self.name(), on_error, error, "plugin failed, and is done without");
         }
         Ok(stand_in)
     }
@@ -228,6 +230,7 @@ pub(super) fn link(plugins: &BTreeMap<String, Arc<Plugin>>) -> Result<(), Plugin
             plugin: plugin.name().to_owned(),
             source_name: plugin.info.source.clone(),
             reason: format!("`on_error = \"fallback:{name}\"` cannot be: {reason}"),
+            inside: None,
         })?;
         pairs.push((plugin, fallback));
     }

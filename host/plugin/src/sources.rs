@@ -9,6 +9,14 @@ use super::{Config, Isolation, Limits, PluginConfig, PluginError, contract};
 /// The first-party plugins: names and components.
 const BUNDLED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
+/// Where a bundled plugin comes from, in words.
+const BUNDLED_SOURCE: &str = "bundled";
+
+/// The file that `source` names, in words; nothing where it is bundled.
+pub(super) fn file_of(source: &str) -> Option<&str> {
+    Some(source).filter(|source| *source != BUNDLED_SOURCE)
+}
+
 /// Where a plugin's component is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -74,6 +82,7 @@ pub(super) fn find(config: &Config, tables: &[PluginConfig]) -> Result<Vec<Found
                     "there is no `{0}.wasm` in that folder and no bundled plugin `{0}`; there are: {known}; set `file` in its [[plugin]] table, or drop the table",
                     table.name
                 ),
+                inside: None,
             });
         }
         if !names.insert(&table.name) {
@@ -83,6 +92,7 @@ pub(super) fn find(config: &Config, tables: &[PluginConfig]) -> Result<Vec<Found
                 reason:
                     "two [[plugin]] tables have this name: give one of them another, with the same `file`"
                         .into(),
+                inside: None,
             });
         }
     }
@@ -90,7 +100,7 @@ pub(super) fn find(config: &Config, tables: &[PluginConfig]) -> Result<Vec<Found
 }
 
 fn failed(path: &Path, reason: String) -> PluginError {
-    PluginError::Load { plugin: stem(path), source_name: path.display().to_string(), reason }
+    PluginError::Load { plugin: stem(path), source_name: path.display().to_string(), reason, inside: None }
 }
 
 /// The name that a file gives its plugin, as far as it can be written.
@@ -172,7 +182,7 @@ impl Source {
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Bundled(_) => f.write_str("bundled"),
+            Self::Bundled(_) => f.write_str(BUNDLED_SOURCE),
             Self::File(path) => path.display().fmt(f),
         }
     }

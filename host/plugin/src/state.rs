@@ -12,8 +12,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
-use super::Limits;
 use super::imports::Work;
+use super::{LimitMet, Limits};
 
 /// Bytes that a guest may write to its output at once.
 const WRITE_BYTES: usize = 4_096;
@@ -115,8 +115,8 @@ pub(super) struct Budget {
     max_memory: usize,
     elements: usize,
     max_elements: usize,
-    /// The limit that the guest ran into, in words.
-    pub(super) denied: Option<String>,
+    /// The limit that the guest ran into.
+    pub(super) denied: Option<LimitMet>,
 }
 
 impl Budget {
@@ -135,8 +135,8 @@ impl ResourceLimiter for Budget {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let memory = self.memory.saturating_add(desired.saturating_sub(current));
         if self.max_memory < memory {
-            self.denied =
-                Some(format!("it asked for {memory} bytes of memory, more than {}", self.max_memory));
+            let how = format!("it asked for {memory} bytes of memory, more than {}", self.max_memory);
+            self.denied = Some(LimitMet { key: "memory", how });
             return Ok(false);
         }
         self.memory = memory;
@@ -146,8 +146,8 @@ impl ResourceLimiter for Budget {
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let elements = self.elements.saturating_add(desired.saturating_sub(current));
         if self.max_elements < elements {
-            self.denied =
-                Some(format!("it asked for {elements} table elements, more than {}", self.max_elements));
+            let how = format!("it asked for {elements} table elements, more than {}", self.max_elements);
+            self.denied = Some(LimitMet { key: "table_elements", how });
             return Ok(false);
         }
         self.elements = elements;
@@ -184,17 +184,13 @@ impl Stderr {
         self.lock().clear();
     }
 
-    /// Returns what was written as the end of an error message; empty when nothing was.
-    pub(super) fn as_suffix(&self) -> String {
+    /// Returns what was written; empty when nothing was.
+    pub(super) fn text(&self) -> String {
         let bytes: Vec<u8> = self.lock().iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        match text.trim() {
-            "" => String::new(),
-            text => format!("; its last output: {text}"),
-        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn keep(&self, bytes: &[u8]) {
+    pub(super) fn keep(&self, bytes: &[u8]) {
         let mut last = self.lock();
         let bytes = &bytes[bytes.len().saturating_sub(self.max_bytes)..];
         let excess = (last.len() + bytes.len()).saturating_sub(self.max_bytes);
@@ -253,14 +249,14 @@ mod tests {
         let stderr = Stderr::new(&ByteSize::b(9));
         stderr.keep(&[b'a'; 64]);
         stderr.keep(b"the end");
-        assert_eq!(stderr.as_suffix(), "; its last output: aathe end");
+        assert_eq!(stderr.text(), "aathe end");
     }
 
     #[test]
     fn no_output_is_kept_where_none_may_be() {
         let stderr = Stderr::new(&ByteSize::b(0));
         stderr.keep(b"the end");
-        assert_eq!(stderr.as_suffix(), "");
+        assert_eq!(stderr.text(), "");
     }
 
     #[test]
@@ -269,7 +265,11 @@ mod tests {
         assert!(budget.table_growing(0, 6, None).unwrap());
         assert!(budget.table_growing(0, 4, None).unwrap());
         assert!(!budget.table_growing(4, 5, None).unwrap());
-        assert_eq!(budget.denied.as_deref(), Some("it asked for 11 table elements, more than 10"));
+        let limit = budget.denied.unwrap();
+        assert_eq!(
+            (limit.key, &*limit.how),
+            ("table_elements", "it asked for 11 table elements, more than 10")
+        );
     }
 
     #[test]

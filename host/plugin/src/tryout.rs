@@ -7,6 +7,7 @@ use embergate_core::document::Document;
 use embergate_core::model::{Embedding, ModelName, Purpose};
 use embergate_core::tokenizer::Tokenizer;
 
+use super::load::Fault;
 use super::{Call, Plugin, PluginError, SpanEmbedder};
 
 /// Two paragraphs with characters of one to four bytes.
@@ -21,7 +22,7 @@ impl Plugin {
     ///
     /// # Errors
     /// It trapped, was stopped, or broke the contract.
-    pub(super) async fn try_out(&self) -> Result<(), String> {
+    pub(super) async fn try_out(&self) -> Result<(), Fault> {
         let Ok(model) = ModelName::new("smoke-test") else { return Ok(()) };
         let call = Call {
             model,
@@ -38,10 +39,10 @@ impl Plugin {
             metadata: Vec::new(),
         }];
         if self.info.is_preprocessor {
-            answered(self.process_now(&call, &document).await.map(drop))?;
+            answered(self.processed(&call, &document).await.map(drop))?;
         }
         if self.info.is_chunker {
-            let answers = self.split_now(&call, &document).await;
+            let answers = self.cut(&call, &document).await;
             answered(
                 answers.and_then(|answers| answers.into_iter().try_for_each(|answer| answer.map(drop))),
             )?;
@@ -52,11 +53,16 @@ impl Plugin {
     }
 }
 
-fn answered(outcome: Result<(), PluginError>) -> Result<(), String> {
-    match outcome {
-        Ok(()) | Err(PluginError::Refused { .. }) => Ok(()),
-        Err(error) => Err(format!("it fails a first call on a short text: {error}")),
-    }
+fn answered(outcome: Result<(), PluginError>) -> Result<(), Fault> {
+    let error = match outcome {
+        Ok(()) | Err(PluginError::Refused { .. }) => return Ok(()),
+        Err(error) => error,
+    };
+    let reason = format!("it fails a first call on a short text: {error}");
+    Err(match error {
+        PluginError::Trapped { inside, .. } | PluginError::Stopped { inside, .. } => Fault { reason, inside },
+        _ => reason.into(),
+    })
 }
 
 /// Gives all texts the same vector.

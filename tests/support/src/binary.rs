@@ -238,6 +238,11 @@ impl Gateway {
         exchange(&self.api, &request("GET", path, ""))
     }
 
+    /// Asks the admin listener.
+    pub fn get_admin(&self, path: &str) -> Answer {
+        exchange(&self.admin, &request("GET", path, ""))
+    }
+
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         exchange(&self.api, &request("POST", path, &body.to_string()))
     }

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::folder::Stamp;
 use super::{Act, Change, Refused, Reload, Role, Sight, Use};
-use crate::load::Loader;
+use crate::load::{Fault, Loader};
 use crate::sources::{self, Found, Source};
 use crate::{LOG, Plugin, PluginInfo, on_error};
 
@@ -79,7 +79,7 @@ impl Reloading<'_> {
                 return Ok(None);
             }
         }
-        let mut plugin = loaded?;
+        let mut plugin = loaded.map_err(Fault::in_full)?;
         if let Some(broken) = self.uses_of(name).find(|used| !used.is_met_by(&plugin.info)) {
             let role = broken.role.as_str();
             return Err(format!("it is no {role}, and {} uses it as one", broken.user));
@@ -90,6 +90,7 @@ impl Reloading<'_> {
                 return Ok(Some(Reload::Unchanged));
             }
             plugin.instances.succeed(&before.instances);
+            plugin.tally = Arc::clone(&before.tally);
         }
         let plugin = Arc::new(plugin);
         self.serve(|serving| drop(serving.insert(name.to_owned(), Arc::clone(&plugin))))?;

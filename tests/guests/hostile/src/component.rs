@@ -115,7 +115,12 @@ fn obey(order: &str) {
         return;
     }
     match order {
-        "trap" | "trap first" => panic!("as told"),
+        "trap" | "trap first" => trap(),
+        "cry" => {
+            // What a panic hook would do.
+            log::write(log::Level::Error, "panicked at src/legal.rs:7:\n\u{1b}[31mas told", &[]);
+            trap();
+        }
         "spin" => spin(),
         "grow" => grow(),
         "recurse" => drop(black_box(recurse(1))),
@@ -135,6 +140,13 @@ fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |sum: u64, byte| sum.rotate_left(5) ^ u64::from(*byte))
 }
 
+/// A frame of its own, whatever the compiler thinks of it.
+#[inline(never)]
+fn trap() {
+    panic!("as told {}", black_box(""))
+}
+
+#[inline(never)]
 fn spin() {
     let mut n = 0_u32;
     while black_box(n) != 1 {
