@@ -341,7 +341,7 @@ async fn a_plugin_without_lifecycle_is_refused() {
 
 #[tokio::test]
 async fn a_plugin_that_imports_what_nobody_provides_is_refused() {
-    let want = "it needs `wasi:clockz/monotonic-clock@0.2.0`, which the gateway does not provide";
+    let want = "it wants `wasi:clockz/monotonic-clock@0.2.0`, which the gateway does not provide";
     check_load(&renamed("wasi:clocks", "wasi:clockz"), table(""), want).await;
 }
 

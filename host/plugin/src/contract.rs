@@ -4,6 +4,8 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::grants::{check_imports, is_ours};
+
 /// The version of `wit/` that this gateway provides.
 const VERSION: &str = "0.1.0";
 /// Versions of the contract that this gateway serves.
@@ -129,39 +131,14 @@ fn shape_of(name: &str, imports: &[String], exports: &[String], may_embed: bool)
     if !shape.is_preprocessor && !shape.is_chunker {
         return Err("it exports neither `preprocessor` nor `chunker`, and so has nothing to do".into());
     }
-    if shape.needs_embedder && !may_embed {
-        return Err(format!(
-            "it needs `embedder`, which it is not granted: add grants = [\"embed\"] to the [[plugin]] table of `{name}`"
-        ));
-    }
-    match imports.iter().find(|name| !is_provided(name)) {
-        Some(name) if name.starts_with("wasi:") && name.contains("@0.3") => {
-            Err(format!("it needs `{name}` of WASI 0.3: build it for WASI 0.2 (wasm32-wasip2)"))
-        }
-        Some(name) => Err(format!(
-            "it needs `{name}`, which the gateway does not provide: there are `log`, `text`, `embedder`, and WASI 0.2 without HTTP"
-        )),
-        None => Ok(shape),
-    }
+    check_imports(name, imports, may_embed)?;
+    Ok(shape)
 }
 
 /// Returns the version of an interface of the contract that is not served.
 fn foreign_version(name: &str) -> Option<&str> {
     let (_, version) = name.strip_prefix("embergate:plugin/")?.split_once('@')?;
     (!version.starts_with(SERVED)).then_some(version)
-}
-
-fn is_ours(name: &str, interface: &str) -> bool {
-    let rest = name.strip_prefix("embergate:plugin/").and_then(|rest| rest.strip_prefix(interface));
-    rest.is_some_and(|rest| rest.starts_with('@'))
-}
-
-fn is_provided(name: &str) -> bool {
-    const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-    if let Some((package, rest)) = name.strip_prefix("wasi:").and_then(|rest| rest.split_once('/')) {
-        return WASI.contains(&package) && rest.contains("@0.2");
-    }
-    ["types", "log", "text", "embedder"].iter().any(|interface| is_ours(name, interface))
 }
 
 #[cfg(test)]
@@ -235,26 +212,5 @@ mod tests {
     #[test]
     fn a_plugin_without_a_role_is_refused() {
         check_shape(&[], &[LIFECYCLE], Err("neither `preprocessor` nor `chunker`"));
-    }
-
-    #[test]
-    fn a_missing_grant_comes_with_the_line_that_gives_it() {
-        let imports = ["embergate:plugin/embedder@0.1.0"];
-        check_shape(
-            &imports,
-            &[LIFECYCLE, CHUNKER],
-            Err("add grants = [\"embed\"] to the [[plugin]] table of `legal`"),
-        );
-    }
-
-    #[test]
-    fn http_is_not_provided() {
-        let imports = ["wasi:http/types@0.2.3"];
-        check_shape(&imports, &[LIFECYCLE, CHUNKER], Err("it needs `wasi:http/types@0.2.3`, which"));
-    }
-
-    #[test]
-    fn wasi_of_the_next_generation_is_refused() {
-        check_shape(&["wasi:cli/run@0.3.0"], &[LIFECYCLE, CHUNKER], Err("build it for WASI 0.2"));
     }
 }

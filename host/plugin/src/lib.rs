@@ -3,7 +3,7 @@
 //!
 //! `load` finds components, `contract` and `compiled` make them ready, `instance`
 //! lends them out under the limits that `state` and `engine` enforce, `imports`
-//! serves them, and `check` reads what they answer.
+//! serves them, and `check` reads what they answer. `grants` says what each may want.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ mod check;
 mod compiled;
 mod contract;
 mod engine;
+mod grants;
 mod imports;
 mod instance;
 mod limits;

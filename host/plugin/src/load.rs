@@ -10,13 +10,10 @@ use super::compiled::Compiled;
 use super::engine::Runtime;
 use super::instance::Instances;
 use super::settings::Settings;
-use super::{Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract};
+use super::{Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract, grants};
 
 /// The first-party plugins: names and components.
 const BUNDLED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
-
-/// What a plugin may be granted beside `log` and `text`.
-const GRANTS: [&str; 1] = ["embed"];
 
 /// Where a plugin's component is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,9 +93,7 @@ async fn load_one(
         Some(table) => (table.config, table.grants, table.sha256),
         None => Default::default(),
     };
-    if let Some(grant) = grants.iter().find(|grant| !GRANTS.contains(&grant.as_str())) {
-        return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")));
-    }
+    grants::check(&grants)?;
     let settings = Settings::new(&config)?;
     let may_embed = grants.iter().any(|grant| grant == "embed");
 
