@@ -205,6 +205,7 @@ impl Instance {
         state.log_lines = limits.log_lines;
         state.stderr.clear();
         state.budget.denied = None;
+        state.begin();
     }
 }
 

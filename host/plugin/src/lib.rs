@@ -3,7 +3,8 @@
 //!
 //! `load` finds components, `contract` and `compiled` make them ready, `instance`
 //! lends them out under the limits that `state` and `engine` enforce, `imports`
-//! serves them, and `check` reads what they answer. `grants` says what each may want.
+//! serves them within their `quota`, and `check` reads what they answer. `grants`
+//! says what each may want.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ mod instance;
 mod limits;
 mod load;
 mod offsets;
+mod quota;
 pub mod segment;
 mod settings;
 mod state;

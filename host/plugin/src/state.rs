@@ -13,6 +13,7 @@ use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, W
 
 use super::Limits;
 use super::imports::Work;
+use super::quota::Quota;
 
 /// Bytes of standard error that are kept for error messages: the last ones.
 const STDERR_BYTES: usize = 2_048;
@@ -26,6 +27,7 @@ pub(super) struct State {
     table: ResourceTable,
     pub(super) budget: Budget,
     pub(super) stderr: Stderr,
+    pub(super) quota: Quota,
     /// When the call under way is stopped.
     pub(super) deadline: Instant,
     /// Log lines that the call under way may still write.
@@ -45,10 +47,16 @@ impl State {
             table,
             budget: Budget::new(limits),
             stderr,
+            quota: Quota::new(limits),
             deadline: Instant::now(),
             log_lines: 0,
             work: None,
         }
+    }
+
+    /// Makes the next call as good as a first one, in what it may use.
+    pub(super) fn begin(&mut self) {
+        self.quota.begin();
     }
 }
 
