@@ -1,11 +1,14 @@
 //! Plugins that do all they can to hurt: each is stopped or refused with an
 //! error that says why, and the next call succeeds.
 //!
-//! The guest is built by `tests/guests/build.sh`.
+//! One guest does what texts tell it to, and is built by `tests/guests/build.sh`; others
+//! are WebAssembly text.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod grants;
+mod processes;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,17 +92,20 @@ fn document(text: &str) -> Document {
     Document { id: "a.txt".into(), text: text.into(), ..Document::default() }
 }
 
-/// The first call does as `order` says and fails with `want`; the next one gets an answer.
+/// The first call does as `order` says and fails with `want`; the next one gets an answer,
+/// and memory and all else that the first one held is there again.
 async fn check_process(order: &str, want: &str) {
     check_process_within(limits(), order, want).await;
 }
 
 async fn check_process_within(limits: Limits, order: &str, want: &str) {
     let plugin = hostile(limits).await;
+    let held = plugin.held();
     let error = plugin.process(&call(), &[document(order)]).await.unwrap_err().to_string();
     assert!(error.contains(want), "{error}");
     let next = plugin.process(&call(), &[document("keep")]).await.unwrap();
     assert_eq!(next[0].edit, Edit::Keep);
+    assert_eq!(plugin.held(), held);
 }
 
 /// The document that does as `order` says fails with `want`; the one beside it passes.
@@ -136,6 +142,26 @@ async fn a_guest_that_grows_is_stopped() {
 #[tokio::test]
 async fn a_guest_that_traps_is_named_with_its_fault() {
     check_process("trap", "plugin `hostile` 6.6.6 trapped in `process`").await;
+}
+
+#[tokio::test]
+async fn a_trap_while_dropping_is_a_trap() {
+    check_process("drop", "plugin `hostile` 6.6.6 trapped in `process`").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_holds_ever_more_handles_is_stopped() {
+    check_process("hold", "it wanted to hold more than 1000 handles").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_calls_the_gateway_for_ever_is_stopped() {
+    check_process_within(hurried(), "ask for ever", "was stopped in `process` after").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_logs_for_ever_is_stopped() {
+    check_process_within(hurried(), "log for ever", "was stopped in `process` after").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wasmtime::component::InstancePre;
+use wasmtime::component::{InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::embergate::plugin::types;
@@ -165,12 +165,12 @@ impl Instances {
     async fn start_in(&self, instance: &mut Instance) -> wasmtime::Result<Result<Info, types::Error>> {
         let store = &mut instance.store;
         let exports = self.linked.instantiate_async(&mut *store).await?;
-        let lifecycle = self.lifecycle.load(&mut *store, &exports)?;
+        let lifecycle = self.lifecycle.load(&mut *store, &exports).map_err(differs)?;
         if let Some(indices) = &self.preprocessor {
-            instance.preprocessor = Some(indices.load(&mut *store, &exports)?);
+            instance.preprocessor = Some(indices.load(&mut *store, &exports).map_err(differs)?);
         }
         if let Some(indices) = &self.chunker {
-            instance.chunker = Some(indices.load(&mut *store, &exports)?);
+            instance.chunker = Some(indices.load(&mut *store, &exports).map_err(differs)?);
         }
         self.settings.start(&lifecycle, store).await
     }
@@ -252,6 +252,10 @@ impl Lent<'_> {
         if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
             return self.stopped(format!("it handed over more than {}", self.instances.limits.output));
         }
+        if too_many_handles(error) {
+            return self
+                .stopped(format!("it wanted to hold more than {} handles", self.instances.limits.handles));
+        }
         PluginError::Trapped {
             plugin: self.instances.name.to_string(),
             version: self.instances.version.clone(),
@@ -270,6 +274,19 @@ impl Lent<'_> {
             limit,
         }
     }
+}
+
+/// An interface of ours with other types in it.
+fn differs(error: wasmtime::Error) -> wasmtime::Error {
+    wasmtime::Error::msg(format!(
+        "its types differ from the contract: {error:#}: build it again with this gateway's `wit` folder"
+    ))
+}
+
+/// Handles of the gateway's things are in one table, those of the guest's own in another.
+fn too_many_handles(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.root_cause().to_string().contains("store handle limit exceeded")
 }
 
 /// The cause, and the functions that were running.

@@ -24,6 +24,7 @@ mod compiled;
 mod contract;
 mod engine;
 mod grants;
+mod held;
 mod imports;
 mod instance;
 mod limits;
@@ -34,6 +35,7 @@ pub mod segment;
 mod settings;
 mod state;
 
+pub use held::Held;
 pub use limits::{Limits, OwnLimits};
 
 /// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
