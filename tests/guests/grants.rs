@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use embergate::model::{Embedding, ModelName};
-use embergate::plugin::{Call, Config, Limits, Plugin, PluginConfig, Plugins, SpanEmbedder};
+use embergate::plugin::{Call, Config, Edit, Limits, Plugin, PluginConfig, Plugins, SpanEmbedder};
 use embergate_test_support::guest;
 
-use super::{call, check_load, document, folder, limits, table};
+use super::{call, check_load, document, folder, hostile, limits, table};
 
 fn embeds() -> Vec<u8> {
     guest::built(include_str!("embeds.wat"), "embedding-chunker-plugin")
@@ -128,4 +128,26 @@ async fn a_grant_that_does_not_exist_is_refused_with_the_reason() {
     ] {
         check_load(&bytes, PluginConfig { grants: vec![grant.into()], ..table("") }, want).await;
     }
+}
+
+#[tokio::test]
+async fn a_guest_that_looks_around_finds_nothing_and_in_each_call_the_same() {
+    let plugin = hostile(limits()).await;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let answer = plugin.process(&call(), &[document("look around")]).await.unwrap();
+        let Edit::Replace(text) = &answer[0].edit else { panic!("{answer:?}") };
+        seen.push(text.clone());
+    }
+    for want in [
+        "now 0 and 0.0\n",
+        "environment [] []\n",
+        "folders None 0\n",
+        "tcp access-denied\n",
+        "udp access-denied",
+    ] {
+        assert!(seen[0].contains(want), "`{want}` is not in:\n{}", seen[0]);
+    }
+    // One instance served both: what the first call drew is not missing in the second.
+    assert_eq!(seen[0], seen[1]);
 }

@@ -160,3 +160,10 @@ async fn every_beginning_of_a_file_is_refused_as_truncated() {
         check_load(&bytes[..len], table(""), want).await;
     }
 }
+
+#[tokio::test]
+async fn the_bits_of_a_nan_are_the_same_on_every_processor() {
+    let plugin = loaded(&guest::built(include_str!("nan.wat"), WORLD), limits()).await;
+    let answer = plugin.process(&call(), &documents(1)).await.unwrap();
+    assert_eq!(answer[0].edit, Edit::Keep);
+}

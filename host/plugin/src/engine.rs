@@ -68,7 +68,9 @@ fn engine(instances: usize, limits: &[Limits]) -> wasmtime::Result<Engine> {
     config
         .concurrency_support(false)
         .epoch_interruption(true)
+        // What WebAssembly leaves to the processor: guests can read the bits of a NaN.
         .relaxed_simd_deterministic(true)
+        .cranelift_nan_canonicalization(true)
         .generate_address_map(true)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(FIBER_STACK);

@@ -3,8 +3,8 @@
 //!
 //! `load` finds components, `contract` and `compiled` make them ready, `instance`
 //! lends them out under the limits that `state` and `engine` enforce, `imports`
-//! serves them within their `quota`, and `check` reads what they answer. `grants`
-//! says what each may want.
+//! serves them within their `quota`, in `surroundings` where nothing is, and `check`
+//! reads what they answer. `grants` says what each may want.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,6 +34,7 @@ mod quota;
 pub mod segment;
 mod settings;
 mod state;
+mod surroundings;
 
 pub use held::Held;
 pub use limits::{Limits, OwnLimits};
