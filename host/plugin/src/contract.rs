@@ -4,6 +4,7 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::component_type;
 use super::grants::{check_imports, is_ours};
 
 /// The version of `wit/` that this gateway provides.
@@ -44,13 +45,14 @@ pub(super) fn component(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Stri
             "it is WebAssembly of an unknown version ({version:02x?}): build it as a component"
         ));
     }
-    let has_type = walk_sections(&bytes[8..])?;
+    let types = walk_sections(&bytes[8..])?;
     if version == COMPONENT {
         return Ok(bytes.into());
     }
-    if !has_type {
+    if types.is_empty() {
         return Err("it is a core module without a component type: make it with wit-bindgen from the gateway's `wit` folder".into());
     }
+    component_type::check(&types)?;
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(bytes)
@@ -71,20 +73,22 @@ pub(super) fn too_large(n_bytes: u64) -> String {
     )
 }
 
-/// Walks over all sections; returns whether one carries a component's type.
-fn walk_sections(mut rest: &[u8]) -> Result<bool, String> {
+/// Walks over all sections; returns what is in those that carry a component's type.
+fn walk_sections(mut rest: &[u8]) -> Result<Vec<&[u8]>, String> {
     let truncated = || "it is truncated: copy or build it again".to_owned();
-    let mut has_type = false;
+    let mut types = Vec::new();
     while let [id, after @ ..] = rest {
         let (len, after) = leb128(after).ok_or_else(truncated)?;
         let section = after.get(..len).ok_or_else(truncated)?;
         if *id == 0 {
-            let name = leb128(section).and_then(|(len, after)| after.get(..len));
-            has_type |= name.is_some_and(|name| name.starts_with(b"component-type"));
+            let named = leb128(section).and_then(|(len, after)| after.split_at_checked(len));
+            types.extend(
+                named.filter(|(name, _)| name.starts_with(b"component-type")).map(|(_, type_)| type_),
+            );
         }
         rest = &after[len..];
     }
-    Ok(has_type)
+    Ok(types)
 }
 
 fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {

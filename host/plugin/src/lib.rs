@@ -21,6 +21,7 @@ mod bindings;
 mod call;
 mod check;
 mod compiled;
+mod component_type;
 mod contract;
 mod engine;
 mod grants;
