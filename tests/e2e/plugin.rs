@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use embergate_test_support::binary::Gateway;
+use embergate_test_support::guest;
 use serde_json::json;
 
 use super::{built_guest, desk};
@@ -77,7 +78,81 @@ fn what_cannot_be_a_plugin_is_refused_with_what_to_do() {
     );
     check_refused(&renamed("plugin/lifecycle@", "plugin/lifecycla@"), &[], &["does not export `lifecycle`"]);
     check_refused(&renamed("wasi:clocks", "wasi:clockz"), &[], &["`wasi:clockz/", "does not provide"]);
-    check_refused(&bytes, &["--grant", "files"], &["there is no grant `files`"]);
+}
+
+/// A plugin that has texts embedded.
+fn embeds() -> Vec<u8> {
+    guest::built(include_str!("../guests/embeds.wat"), "embedding-chunker-plugin")
+}
+
+/// A plugin that does nothing, and wants this.
+fn wants(package: &str, version: &str) -> Vec<u8> {
+    let (head, rest) = guest::CONTRACT.split_once("package embergate:plugin@0.1.0;").unwrap();
+    let wit = format!(
+        "package other:plugin;
+        world wanting {{
+            include embergate:plugin/preprocessor-plugin@0.1.0;
+            import {package}/things@{version};
+        }}
+        package {package}@{version} {{ interface things {{ open: func(); }} }}
+        {head}package embergate:plugin@0.1.0 {{{rest}}}"
+    );
+    let import = format!("(module\n(import \"{package}/things@{version}\" \"open\" (func))");
+    let keeps = include_str!("../guests/keeps.wat").replacen("(module", &import, 1);
+    guest::built_for(&wit, &keeps, "wanting")
+}
+
+#[test]
+fn a_plugin_that_wants_what_it_is_not_granted_is_told_what_grants_it() {
+    let asked =
+        "it wants to have texts embedded (`embergate:plugin/embedder@0.1.0`), which it is not granted";
+    let way_out =
+        "add grants = [\"embed\"] to the [[plugin]] table of `broken`, or `--grant embed` to `plugin check`";
+    check_refused(&embeds(), &[], &[asked, way_out]);
+    for (package, version, want) in [
+        ("wasi:http", "0.2.3", "and nothing grants a plugin the network: build it without"),
+        ("wasi:blobstore", "0.2.0", "and nothing grants a plugin files: build it without"),
+        ("wasi:sql", "0.2.0", "and nothing grants a plugin a database: build it without"),
+        ("wasi:cli", "0.3.0", "of WASI 0.3: build it for WASI 0.2"),
+        ("acme:db", "1.0.0", "the gateway does not provide it, and nothing grants it"),
+    ] {
+        let name = format!("it wants `{package}/things@{version}`");
+        check_refused(&wants(package, version), &[], &[name.as_str(), want]);
+    }
+}
+
+#[test]
+fn a_grant_that_nothing_is_behind_is_refused_with_the_reason() {
+    for (grant, want) in [
+        ("files", "nothing grants files, because a plugin gets its texts from the gateway"),
+        ("network", "nothing grants the network"),
+        ("env", "put what the plugin needs into `config` of its table"),
+        ("clock", "nothing grants clocks that move"),
+        ("embedder", "it is called `embed`"),
+    ] {
+        let name = format!("there is no grant `{grant}`, only `embed`: ");
+        check_refused(&embeds(), &["--grant", grant], &[name.as_str(), want]);
+    }
+}
+
+#[test]
+fn the_line_that_a_refusal_names_grants_it() {
+    let desk = desk();
+    desk.write("plugins/wants.wasm", embeds());
+    let said = desk.run(&["config", "check"]);
+    assert_eq!(said.code, Some(2), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("add grants = [\"embed\"] to the [[plugin]] table of `wants`"),
+        "{}",
+        said.stderr
+    );
+
+    desk.write("embergate.toml", "[[plugin]]\nname = \"wants\"\ngrants = [\"embed\"]\n");
+    let said = desk.run(&["config", "check"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let said = desk.run(&["plugin", "check", "plugins/wants.wasm", "--grant", "embed"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    assert!(said.stdout.contains("\n  may use  log, text, embedder\n"), "{}", said.stdout);
 }
 
 #[test]

@@ -78,7 +78,9 @@ fn engine(instances: usize, limits: &[Limits], metering: Metering) -> wasmtime::
     metering.configure(&mut config);
     config
         .concurrency_support(false)
+        // What WebAssembly leaves to the processor: guests can read the bits of a NaN.
         .relaxed_simd_deterministic(true)
+        .cranelift_nan_canonicalization(true)
         .generate_address_map(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .max_wasm_stack(GUEST_STACK)

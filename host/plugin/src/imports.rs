@@ -193,8 +193,9 @@ impl embedder::Host for State {
         };
         let model = work.model.clone();
         let n_bytes: usize = spans.iter().map(|span| span.end.saturating_sub(span.start) as usize).sum();
-        if SLICE_BYTES.max(4 * text.len()) < n_bytes {
-            return Ok(Err(Error::InvalidInput("the spans are more than four times the document".into())));
+        let in_all = work.texts.iter().map(|text| text.len()).sum();
+        if let Err(why) = self.quota.take(spans.len(), n_bytes, in_all) {
+            return Ok(Err(Error::Unavailable(why)));
         }
         let texts = in_bytes(&text, unit, &spans)?;
         let texts = texts.iter().map(|span| text[span.start..span.end].to_owned()).collect();

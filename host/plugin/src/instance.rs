@@ -174,12 +174,12 @@ impl Instances {
     async fn start_in(&self, instance: &mut Instance) -> wasmtime::Result<Result<Info, types::Error>> {
         let store = &mut instance.store;
         let exports = self.linked.instantiate_async(&mut *store).await?;
-        let lifecycle = self.lifecycle.load(&mut *store, &exports)?;
+        let lifecycle = self.lifecycle.load(&mut *store, &exports).map_err(differs)?;
         if let Some(indices) = &self.preprocessor {
-            instance.preprocessor = Some(indices.load(&mut *store, &exports)?);
+            instance.preprocessor = Some(indices.load(&mut *store, &exports).map_err(differs)?);
         }
         if let Some(indices) = &self.chunker {
-            instance.chunker = Some(indices.load(&mut *store, &exports)?);
+            instance.chunker = Some(indices.load(&mut *store, &exports).map_err(differs)?);
         }
         self.settings.start(&lifecycle, store).await
     }
@@ -262,6 +262,7 @@ impl Instance {
         state.log_lines = limits.log_lines;
         state.stderr.clear();
         state.budget.denied = None;
+        state.begin();
         Ok(())
     }
 }
@@ -300,4 +301,11 @@ impl Lent<'_> {
     fn failed(&self, failure: Failure) -> PluginError {
         self.instances.failed(self.function, self.started.elapsed(), failure)
     }
+}
+
+/// An interface of ours with other types in it.
+fn differs(error: wasmtime::Error) -> wasmtime::Error {
+    wasmtime::Error::msg(format!(
+        "its types differ from the contract: {error:#}: build it again with this gateway's `wit` folder"
+    ))
 }

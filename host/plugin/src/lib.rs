@@ -1,11 +1,12 @@
 //! WebAssembly components: loaded, checked against the contract, lent for one
 //! call at a time, and never trusted.
 //!
-//! `sources` finds components, `load`, `contract` and `compiled` make them ready, `life`
-//! follows their folder while the gateway runs, `instance` lends them out under the limits
-//! that `state`, `engine` and `metering` enforce, `imports` serves them, and `check` reads
-//! what they answer. `breaker` takes a plugin out of service that fails again and again, and
-//! `on_error` finds who stands in.
+//! `sources` finds components, `load`, `contract` and `compiled` make them ready, `grants`
+//! says what each may want, and `life` follows their folder while the gateway runs.
+//! `instance` lends them out under the limits that `state`, `engine` and `metering` enforce,
+//! `imports` serves them within their `quota`, in `surroundings` where nothing is, and
+//! `check` reads what they answer. `breaker` takes a plugin out of service that fails again
+//! and again, and `on_error` finds who stands in.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,9 +26,12 @@ mod breaker;
 mod call;
 mod check;
 mod compiled;
+mod component_type;
 mod contract;
 mod engine;
 mod error;
+mod grants;
+mod held;
 mod imports;
 mod inside;
 mod instance;
@@ -37,16 +41,19 @@ mod load;
 mod metering;
 mod offsets;
 mod on_error;
+mod quota;
 pub mod segment;
 mod settings;
 mod sources;
 mod state;
+mod surroundings;
 mod tally;
 mod tryout;
 mod words;
 
 pub use breaker::{BreakerConfig, Outage};
 pub use error::{At, Class, LimitMet, PluginError, Subject};
+pub use held::Held;
 pub use inside::{Inside, Output};
 pub use life::{Change, Refused, Reload, Role, Use};
 pub use limits::{Limits, OwnLimits};

@@ -43,6 +43,10 @@ pub struct Limits {
     /// How long a call waits for an instance, and one on more than 64 KiB for its turn.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
+    /// Texts that one call may have embedded.
+    pub embed_texts: u32,
+    /// How many times over one call may have its documents embedded; 64 KiB it always may.
+    pub embed_passes: u32,
 }
 
 impl Default for Limits {
@@ -62,6 +66,8 @@ impl Default for Limits {
             instances: 8,
             uses: 10_000,
             wait: Duration::from_secs(30),
+            embed_texts: 10_000,
+            embed_passes: 4,
         }
     }
 }
@@ -110,6 +116,8 @@ pub struct OwnLimits {
     pub uses: Option<u32>,
     #[serde(with = "humantime_serde::option")]
     pub wait: Option<Duration>,
+    pub embed_texts: Option<u32>,
+    pub embed_passes: Option<u32>,
 }
 
 impl OwnLimits {
@@ -130,6 +138,8 @@ impl OwnLimits {
             instances: self.instances.unwrap_or(all.instances),
             uses: self.uses.unwrap_or(all.uses),
             wait: self.wait.unwrap_or(all.wait),
+            embed_texts: self.embed_texts.unwrap_or(all.embed_texts),
+            embed_passes: self.embed_passes.unwrap_or(all.embed_passes),
         }
     }
 }
@@ -152,6 +162,8 @@ impl From<Limits> for OwnLimits {
             instances: Some(limits.instances),
             uses: Some(limits.uses),
             wait: Some(limits.wait),
+            embed_texts: Some(limits.embed_texts),
+            embed_passes: Some(limits.embed_passes),
         }
     }
 }

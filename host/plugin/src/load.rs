@@ -17,11 +17,10 @@ use super::settings::Settings;
 use super::sources::{self, Found, Source};
 use super::tally::Tally;
 use super::{
-    BreakerConfig, Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract, on_error, words,
+    BreakerConfig, Config, Limits, Plugin, PluginConfig, PluginError, PluginInfo, contract, grants, on_error,
+    words,
 };
 
-/// What a plugin may be granted beside `log` and `text`.
-const GRANTS: [&str; 1] = ["embed"];
 /// Plugins for which there is room beside those that were there at the start.
 const ROOM: usize = 8;
 
@@ -154,9 +153,7 @@ async fn load_one(
 ) -> Result<Plugin, Fault> {
     let Found { name, source, table } = found;
     let PluginConfig { config, grants, sha256: pin, on_error, .. } = table.unwrap_or_default();
-    if let Some(grant) = grants.iter().find(|grant| !GRANTS.contains(&grant.as_str())) {
-        return Err(format!("there is no grant `{grant}`; there is: {}", GRANTS.join(", ")).into());
-    }
+    grants::check(&grants)?;
     let settings = Settings::new(&config)?;
     let may_embed = grants.iter().any(|grant| grant == "embed");
 

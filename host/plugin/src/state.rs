@@ -1,8 +1,8 @@
 //! What an instance of a plugin may see and use.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use embergate_core::units::ByteSize;
 use tokio::io::AsyncWrite;
@@ -10,9 +10,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::imports::Work;
+use super::quota::Quota;
+use super::surroundings::{Dice, nothing_granted};
 use super::{LimitMet, Limits};
 
 /// Bytes that a guest may write to its output at once.
@@ -27,6 +29,8 @@ pub(super) struct State {
     table: ResourceTable,
     pub(super) budget: Budget,
     pub(super) stderr: Stderr,
+    dice: Dice,
+    pub(super) quota: Quota,
     /// When the call under way is stopped.
     pub(super) deadline: Instant,
     /// Log lines that the call under way may still write.
@@ -37,19 +41,27 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(plugin: Arc<str>, limits: &Limits) -> Self {
-        let stderr = Stderr::new(&limits.stderr);
+        let (stderr, dice) = (Stderr::new(&limits.stderr), Dice::default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
             plugin,
-            wasi: nothing_granted(&stderr),
+            wasi: nothing_granted(limits, &stderr, &dice),
             table,
             budget: Budget::new(limits),
             stderr,
+            dice,
+            quota: Quota::new(limits),
             deadline: Instant::now(),
             log_lines: 0,
             work: None,
         }
+    }
+
+    /// Makes the next call as good as a first one, in what it may draw and use.
+    pub(super) fn begin(&mut self) {
+        self.dice.begin();
+        self.quota.begin();
     }
 }
 
@@ -65,48 +77,6 @@ pub(super) fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<Upd
         return Ok(UpdateDeadline::Interrupt);
     }
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-}
-
-/// A WASI without files, sockets, environment or arguments, in which it is always
-/// the same moment and every instance draws the same random numbers: the same
-/// input gives the same output.
-fn nothing_granted(output: &Stderr) -> WasiCtx {
-    static SEED: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut seed = vec![0; 1_024];
-        blake3::Hasher::new().update(b"embergate plugin").finalize_xof().fill(&mut seed);
-        seed
-    });
-    WasiCtx::builder()
-        .stdout(output.clone())
-        .stderr(output.clone())
-        .secure_random(Deterministic::new(SEED.clone()))
-        .insecure_random(Deterministic::new(SEED.clone()))
-        .insecure_random_seed(0x656d_6265_7267_6174_6500)
-        .wall_clock(StoppedClock)
-        .monotonic_clock(StoppedClock)
-        .build()
-}
-
-struct StoppedClock;
-
-impl HostWallClock for StoppedClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
-impl HostMonotonicClock for StoppedClock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        0
-    }
 }
 
 /// Counts the memory and table elements of an instance against its limits.

@@ -131,6 +131,8 @@ impl Faults {
             ("instances", limits.instances.map(|instances| instances as u64)),
             ("uses", limits.uses.map(u64::from)),
             ("wait", limits.wait.map(nanos)),
+            ("embed_texts", limits.embed_texts.map(u64::from)),
+            ("embed_passes", limits.embed_passes.map(u64::from)),
         ] {
             if let Some(value) = value {
                 self.bound(&format!("{path}.{key}"), &format!("{shown}.{key}"), value);

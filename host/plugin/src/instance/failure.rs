@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
 
 use super::Instance;
 use crate::bindings::embergate::plugin::types;
@@ -92,8 +93,17 @@ impl Instance {
             let how = format!("it handed over more than {}", limits.output);
             return Some(LimitMet { key: "output", how });
         }
-        None
+        too_many_handles(error).then(|| {
+            let how = format!("it wanted to hold more than {} handles", limits.handles);
+            LimitMet { key: "handles", how }
+        })
     }
+}
+
+/// Handles of the gateway's things are in one table, those of the guest's own in another.
+fn too_many_handles(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.root_cause().to_string().contains("store handle limit exceeded")
 }
 
 fn over_time(time: Duration, limits: &Limits) -> LimitMet {
