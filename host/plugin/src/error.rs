@@ -163,8 +163,8 @@ impl PluginError {
                 format!("{}: the gateway's log says which", call(at, "gave a wrong answer"))
             }
             Self::Busy { plugin, .. } => format!("plugin `{plugin}` is busy"),
-            Self::OutOfService { plugin, version, retry_after, .. } => format!(
-                "plugin `{plugin}` {version} failed again and again, and is tried again in {retry_after:?}: the gateway's log says why"
+            Self::OutOfService { plugin, version, since, retry_after, .. } => format!(
+                "plugin `{plugin}` {version} has been out of service for {since:?} and is tried again in {retry_after:?}: the gateway's log says why"
             ),
         }
     }

@@ -48,7 +48,7 @@ impl Loader {
         limits.extend(tables.iter().map(|table| sources::limits(Some(table), config)));
         limits.push(config.limits.clone());
         let later = ROOM * config.limits.instances.max(1);
-        let unable = |error| PluginError::Load {
+        let unable = |error: wasmtime::Error| PluginError::Load {
             plugin: "all".into(),
             source_name: "this system".into(),
             reason: format!("WebAssembly cannot run here: {error:#}"),
