@@ -238,6 +238,11 @@ fn a_plugin_that_fails_is_skipped_or_taken_out_of_service() {
         let answer = embed(&gateway, "mild", text);
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(notice), "{answer}");
     }
+    let told = gateway.get_admin("/admin/plugins").json();
+    let plugins = told["plugins"].as_array().unwrap().iter();
+    let out: Vec<_> = plugins.filter(|plugin| !plugin["out_of_service"].is_null()).collect();
+    assert_eq!(out.iter().map(|plugin| &plugin["name"]).collect::<Vec<_>>(), ["mild", "strict"]);
+    assert!(out[0]["out_of_service"]["because"].as_str().unwrap().starts_with("2 calls failed"), "{told}");
     let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let metrics = whole_answer(&gateway.admin, request);
     for (plugin, open) in [("strict", 1), ("mild", 1), ("unicode", 0)] {

@@ -235,6 +235,8 @@ pub struct PluginStatus {
     pub limits: Limits,
     pub loaded_at: SystemTime,
     pub calls: Calls,
+    /// Nothing where it is in service.
+    pub outage: Option<Outage>,
 }
 
 impl PluginInfo {
@@ -350,6 +352,7 @@ impl Plugin {
             limits: self.limits.clone(),
             loaded_at: self.loaded_at,
             calls: self.tally.calls(),
+            outage: self.outage(),
         }
     }
 }

@@ -247,11 +247,6 @@ impl Gateway {
         exchange(&self.api, &request("POST", path, &body.to_string()))
     }
 
-    /// Asks the admin listener.
-    pub fn get_admin(&self, path: &str) -> Answer {
-        exchange(&self.admin, &request("GET", path, ""))
-    }
-
     /// Sends one request with more headers.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{ErrorBody, in_rfc_3339};
 use crate::embed::Model;
-use crate::plugin::{Limits, PluginStatus, Refused};
+use crate::plugin::{Limits, Outage, PluginStatus, Refused};
 use crate::server::shared::Shared;
 use crate::server::wire::{self, json_response};
 use crate::server::{PluginRule, Told};
@@ -56,6 +56,16 @@ struct PluginBody {
     /// By class, those that never happened included.
     failures: BTreeMap<&'static str, u64>,
     last_error: Option<ErrorBody>,
+    /// Null where it is in service.
+    out_of_service: Option<OutageBody>,
+}
+
+/// Times are in seconds.
+#[derive(Serialize)]
+struct OutageBody {
+    since: f64,
+    because: String,
+    retry_after: f64,
 }
 
 /// A file that is there and does not serve.
@@ -82,7 +92,7 @@ struct RuleBody {
 
 impl PluginBody {
     fn new(status: PluginStatus, models: &[&Model], rules: &[PluginRule]) -> Self {
-        let PluginStatus { info, fingerprint, limits, loaded_at, calls } = status;
+        let PluginStatus { info, fingerprint, limits, loaded_at, calls, outage } = status;
         let roles = [(info.is_preprocessor, "preprocessor"), (info.is_chunker, "chunker")];
         let error = calls.last_error;
         Self {
@@ -101,6 +111,11 @@ impl PluginBody {
             seconds: calls.seconds,
             failures: calls.failures.into_iter().collect(),
             last_error: error.map(|error| ErrorBody { message: error.message, at: in_rfc_3339(error.at) }),
+            out_of_service: outage.map(|Outage { since, because, retry_after }| OutageBody {
+                since: since.as_secs_f64(),
+                because,
+                retry_after: retry_after.as_secs_f64(),
+            }),
         }
     }
 }
