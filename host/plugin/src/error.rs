@@ -209,7 +209,7 @@ pub(super) fn in_full(error: &PluginError) -> String {
 
 /// `line` and a chain of causes behind it.
 pub(super) fn with_causes(line: String, cause: Option<&(dyn Error + 'static)>) -> String {
-    let causes = std::iter::successors(cause, |cause| cause.source());
+    let causes = std::iter::successors(cause, |cause| (**cause).source());
     causes.fold(line, |line, cause| format!("{line}: {cause}"))
 }
 
