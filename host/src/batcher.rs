@@ -29,12 +29,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Span;
 
 use crate::errand::Errand;
+use crate::units::ByteSize;
 
 use self::meters::Meters;
 use self::room::{Room, Weight};
 use self::state::State;
 use self::unit::Entry;
-use crate::units::ByteSize;
 
 /// The `[batcher]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]

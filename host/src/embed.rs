@@ -99,7 +99,8 @@ impl Embedder {
 
     /// Embeds the texts of `request`, all of them or none.
     ///
-    /// Dropping the future gives up what nobody else waits for.
+    /// Dropping the future gives up what nobody else waits for. It carries upstream calls
+    /// along, with texts of others in them: whoever stops polling it keeps these waiting.
     ///
     /// # Errors
     /// Names the first text, in the order of the request, that has no embedding.

@@ -48,7 +48,8 @@ impl Errand {
     }
 
     /// Waits for `wanted`, doing the work meanwhile: the work first, because `wanted` may
-    /// come of it. What is not done by then becomes a task.
+    /// come of it. What is not done by then becomes a task. The work stands still while
+    /// this is not polled.
     pub async fn beside<T>(mut self, wanted: impl Future<Output = T>) -> T {
         let mut wanted = pin!(wanted);
         poll_fn(|context| {

@@ -29,8 +29,9 @@ impl Room {
             let all = taken.saturating_add(n_bytes);
             (taken == 0 || all <= self.max).then_some(all)
         };
-        let before = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        self.meter.set(before.saturating_add(n_bytes) as f64);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        // Not set to what was found: another thread may have found more, and be earlier to say so.
+        self.meter.increment(n_bytes as f64);
         Some(Weight { n_bytes, room: Arc::clone(self) })
     }
 }
@@ -47,8 +48,8 @@ impl Weight {
 impl Drop for Weight {
     fn drop(&mut self) {
         if 0 < self.n_bytes {
-            let before = self.room.taken.fetch_sub(self.n_bytes, Ordering::Relaxed);
-            self.room.meter.set(before.saturating_sub(self.n_bytes) as f64);
+            self.room.taken.fetch_sub(self.n_bytes, Ordering::Relaxed);
+            self.room.meter.decrement(self.n_bytes as f64);
         }
     }
 }
