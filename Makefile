@@ -4,6 +4,7 @@ CARGO ?= cargo
 BIN = target/release/embergate
 DOCS ?= examples/corpus
 FUZZ_SECONDS ?= 60
+FUZZ_TARGET ?=
 
 .PHONY: all build plugins demo test fuzz bench lint clean help
 
@@ -24,8 +25,8 @@ demo: build ## Index examples/corpus, or DOCS=some/folder, and search it
 test: plugins ## Install what the tests need, and run them all
 	tests/run.sh
 
-fuzz: ## Let libFuzzer make up requests, for a minute or FUZZ_SECONDS
-	tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
+fuzz: ## Let libFuzzer make up requests, plugins and their answers, for a minute or FUZZ_SECONDS each
+	tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGET)
 
 bench: plugins ## Measure plugins, stores, normal clients under abuse, and the gateway beside its peers
 	tests/bench/peers/install.sh

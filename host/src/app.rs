@@ -1,16 +1,17 @@
 //! Puts the parts together: the one place that knows all of them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Config, Folders};
 use crate::embed::{Embedder, SetupError};
-use crate::index::Indexer;
-use crate::plugin::{PluginError, Plugins};
+use crate::index::{CollectionConfig, Indexer};
+use crate::plugin::{PluginError, Plugins, Reload, Role, Use};
 use crate::search::Searcher;
-use crate::server::{Server, ServerError};
+use crate::server::{PluginRule, Server, ServerError, Told};
 use crate::store::{IndexState, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -21,6 +22,8 @@ pub struct App {
     pub embedder: Arc<Embedder>,
     metrics: Metrics,
     data_dir: PathBuf,
+    /// Follows the folder of plugins, where that was asked for.
+    following: OnceLock<AbortOnDropHandle<()>>,
 }
 
 /// Why the parts do not go together.
@@ -52,7 +55,7 @@ impl App {
         install_crypto();
         let metrics = Metrics::install();
         let plugins = Arc::new(load_plugins(&config, folders).await?);
-        check_plugins(&config, &plugins)?;
+        check_plugins(&uses(&config), &plugins)?;
         let embedder = Embedder::spawn(
             crate::embed::Config { health: config.health.clone(), ..config.embed.clone() },
             config.models.clone(),
@@ -61,7 +64,8 @@ impl App {
             config.batcher.clone(),
             plugins.clone(),
         )?;
-        Ok(Self { config, plugins, embedder, metrics, data_dir: folders.data.clone() })
+        let (data_dir, following) = (folders.data.clone(), OnceLock::new());
+        Ok(Self { config, plugins, embedder, metrics, data_dir, following })
     }
 
     /// Opens the store that the configuration names.
@@ -83,19 +87,41 @@ impl App {
         Ok(crate::server::check_certificates(&self.config.server, &self.config.admin)?)
     }
 
-    /// Binds the listeners; nothing is served until the server runs. Models are looked for from now on.
+    /// Binds the listeners; nothing is served until the server runs. Models are looked for, and
+    /// the folder of plugins is followed, from now on.
     pub async fn bind(&self) -> Result<Server, AppError> {
         self.embedder.discover();
+        self.following.get_or_init(|| self.follow_plugins());
         let Config { mut server, admin, keys, upstreams, .. } = self.config.clone();
         let n_calls = upstreams.iter().map(|upstream| upstream.max_in_flight).sum();
         crate::server::allow_open_files(&mut server, &admin, n_calls);
-        let shown = self.config.to_toml();
+        let told = Told {
+            config: self.config.to_toml().into(),
+            plugins: self.plugins.clone(),
+            rules: plugin_rules(&self.config.collections),
+        };
         let (embedder, metrics) = (self.embedder.clone(), self.metrics.clone());
-        Ok(Server::bind(server, admin, &keys, shown, embedder, metrics).await?)
+        Ok(Server::bind(server, admin, &keys, told, embedder, metrics).await?)
+    }
+
+    fn follow_plugins(&self) -> AbortOnDropHandle<()> {
+        let (plugins, embedder, uses) = (self.plugins.clone(), self.embedder.clone(), uses(&self.config));
+        let follow = async move {
+            let changed = |change: &crate::plugin::Change<'_>| {
+                if matches!(change.reload, Reload::Loaded | Reload::Replaced | Reload::Removed) {
+                    embedder.follow_plugins();
+                }
+            };
+            plugins.follow(uses, changed).await;
+        };
+        AbortOnDropHandle::new(tokio::spawn(follow))
     }
 
     /// Lets what is under way end, for `server.drain_timeout` at most.
     pub async fn stop(&self) {
+        if let Some(following) = self.following.get() {
+            following.abort();
+        }
         self.embedder.shutdown(Instant::now() + self.config.server.drain_timeout).await;
     }
 }
@@ -112,36 +138,55 @@ pub fn plugin_config(config: &Config, folders: &Folders) -> crate::plugin::Confi
     plugins
 }
 
-/// Finds plugins that are named and not there, or have not the role that they are named for.
-fn check_plugins(config: &Config, plugins: &Plugins) -> Result<(), AppError> {
-    for model in &config.models {
-        for name in &model.preprocess {
-            named_by(|| format!("model `{}`", model.name), name, plugins.preprocessor(name))?;
+/// The rules of collections, once for each plugin that one names.
+fn plugin_rules(collections: &[CollectionConfig]) -> Vec<PluginRule> {
+    let mut all = Vec::new();
+    for collection in collections {
+        for rule in &collection.rules {
+            let named = rule.preprocess.iter().flatten().chain([&rule.chunker]);
+            all.extend(named.map(|plugin| PluginRule {
+                plugin: plugin.clone(),
+                collection: collection.name.clone(),
+                media_type: rule.media_type.clone(),
+            }));
         }
+    }
+    all
+}
+
+/// Who names which plugin, and what for.
+fn uses(config: &Config) -> Vec<Use> {
+    let used =
+        |plugin: &String, role, user: &str| Use { plugin: plugin.clone(), role, user: user.to_owned() };
+    let mut uses = Vec::new();
+    for model in &config.models {
+        let user = format!("model `{}`", model.name);
+        uses.extend(model.preprocess.iter().map(|name| used(name, Role::Preprocessor, &user)));
     }
     for collection in &config.collections {
         for rule in &collection.rules {
-            let user = || format!("collection `{}`, for `{}`,", collection.name, rule.media_type);
-            named_by(user, &rule.chunker, plugins.chunker(&rule.chunker))?;
-            for name in rule.preprocess.iter().flatten() {
-                named_by(user, name, plugins.preprocessor(name))?;
-            }
+            let user = format!("collection `{}`, for `{}`,", collection.name, rule.media_type);
+            uses.push(used(&rule.chunker, Role::Chunker, &user));
+            uses.extend(rule.preprocess.iter().flatten().map(|name| used(name, Role::Preprocessor, &user)));
         }
     }
-    Ok(())
+    uses
 }
 
-fn named_by<P>(
-    user: impl Fn() -> String,
-    plugin: &str,
-    found: Result<P, PluginError>,
-) -> Result<(), AppError> {
-    match found {
-        Ok(_) => Ok(()),
-        Err(source) => {
-            Err(AppError::PluginUse { user: user(), plugin: plugin.to_owned(), source: Box::new(source) })
-        }
+/// Finds plugins that are named and not there, or have not the role that they are named for.
+fn check_plugins(uses: &[Use], plugins: &Plugins) -> Result<(), AppError> {
+    for Use { plugin, role, user } in uses {
+        let found = match role {
+            Role::Preprocessor => plugins.preprocessor(plugin),
+            Role::Chunker => plugins.chunker(plugin),
+        };
+        found.map_err(|source| AppError::PluginUse {
+            user: user.clone(),
+            plugin: plugin.clone(),
+            source: Box::new(source),
+        })?;
     }
+    Ok(())
 }
 
 /// reqwest is built without a choice of its own. Installing twice is harmless: the first one stays.

@@ -64,6 +64,8 @@ pub struct Entry {
     pub embedding: Embedding,
     pub n_tokens: u32,
     pub extent: Extent,
+    /// What went another way than it should with this text, in words; nothing as a rule.
+    pub detour: Option<Arc<str>>,
 }
 
 /// How much of a text its vector is of.

@@ -6,6 +6,7 @@
 
 mod collections;
 mod config;
+mod covered;
 mod failure;
 mod index;
 mod key;

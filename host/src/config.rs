@@ -544,6 +544,46 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_for_a_plugin_has_to_make_sense() {
+        let table = |on_error: &str| format!("[[plugin]]\nname = \"p\"\non_error = \"{on_error}\"\n");
+        check(
+            &table("fallback:p"),
+            &["3: plugin `p` cannot be its own fallback: name another plugin, or write \"fail\" or \"skip\""],
+        );
+        let rule = "[[collection]]\nname = \"c\"\nmodel = \"static-embed-en-256\"\n[[collection.rule]]\nmedia_type = \"text/plain\"\nchunker = \"p\"";
+        check(
+            &format!("{}{rule}", table("skip")),
+            &[
+                "3: plugin `p` cuts the documents of collection `c`, and a chunker cannot be skipped: write \"fail\", or \"fallback:NAME\" with another chunker",
+            ],
+        );
+        check(&format!("{}{rule}", table("fallback:recursive")), &[]);
+        check(
+            &table("fallback:"),
+            &[
+                "3: `on_error = \"fallback:\"` in [[plugin]] `p` is refused: `fallback:` is none of \"fail\", \"skip\" and \"fallback:NAME\", where NAME is another plugin",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_breaker_has_pauses_that_fit_and_a_bound() {
+        check(
+            "[plugins.breaker]\nmax_failures = 0\nwindow = \"0s\"\npause = \"2m\"\nmax_pause = \"1m\"",
+            &[
+                "3: `window` in [plugins.breaker] is 0, so nothing would ever be let through: set it to 1 or more",
+                "5: `max_pause` in [plugins.breaker] is 60s, less than the 120s of `pause`: raise it, or lower `pause`",
+            ],
+        );
+        check(
+            "[plugins.breaker]\nmax_failures = 10001",
+            &[
+                "2: `max_failures = 10001` in [plugins.breaker] is too much: set it to 10000 or less, or to 0 to keep plugins in service whatever they do",
+            ],
+        );
+    }
+
+    #[test]
     fn paths_start_at_the_folder_of_the_file() {
         let mut config = read(b"[store]\npath = \"data\"\n[plugins]\ndir = \"/abs\"").unwrap();
         config.start_paths_at(Path::new("/etc/embergate"));

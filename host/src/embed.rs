@@ -11,6 +11,7 @@ mod canary;
 mod catalog;
 mod config;
 mod cuts;
+mod detour;
 mod discovery;
 mod error;
 mod families;
@@ -163,6 +164,12 @@ impl Embedder {
     pub fn discover(&self) {
         self.discovery.start();
         self.watch.start();
+    }
+
+    /// Has models go through the plugins that serve at this moment. Requests under way
+    /// end with those that they began with.
+    pub fn follow_plugins(&self) {
+        self.discovery.renewer().follow_plugins();
     }
 
     /// What the model's first answer had; asks nobody.

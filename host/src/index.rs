@@ -30,6 +30,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::document::Coverage;
 use crate::embed::Embedder;
 use crate::model::ModelName;
 use crate::plugin::Plugins;
@@ -37,6 +38,7 @@ use crate::store::{IndexState, SourceRecord, Store, StoreError};
 
 mod batch; // documents → batches, and their new points embedded
 mod decode; // bytes → text
+mod edited; // text → text, and the way back
 mod identity; // what makes a chunk and a pipeline the same as before
 mod job; // what holds for one run
 mod prepare; // one file → chunks
@@ -94,7 +96,8 @@ pub struct Config {
     /// How long one embedding request may take.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Times that an embedding request is repeated because too much was waiting.
+    /// Times that an embedding request is repeated because too much was waiting, or a plugin
+    /// that is out of service is asked again.
     pub max_repeats: u32,
     /// Batches that fail one after another before the run ends with their error.
     pub max_failed_batches: u32,
@@ -133,6 +136,8 @@ pub enum Outcome {
     Indexed {
         n_chunks: usize,
         n_embedded: usize,
+        /// Where its text went: proved before anything was written.
+        coverage: Coverage,
     },
     /// It vanished, and its points with it.
     Removed,
@@ -168,9 +173,10 @@ pub struct Summary {
     pub n_removed: usize,
     pub n_skipped: usize,
     pub n_failed: usize,
-    /// Of the documents that were indexed.
+    /// Of the documents that were indexed, as is all that follows.
     pub n_chunks: usize,
     pub n_embedded: usize,
+    pub coverage: Coverage,
 }
 
 #[derive(Debug, thiserror::Error)]

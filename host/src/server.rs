@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use self::keys::Keys;
 use crate::embed::Embedder;
+use crate::plugin::Plugins;
 use crate::telemetry::Metrics;
 use crate::units::ByteSize;
 
@@ -186,9 +187,30 @@ pub enum ServerError {
     },
 }
 
+/// What the admin API tells beside what the embedder knows.
+pub struct Told {
+    /// The configuration, as `config show` prints it.
+    pub config: Bytes,
+    pub plugins: Arc<Plugins>,
+    pub rules: Vec<PluginRule>,
+}
+
+/// A rule of a `[[collection]]` table that names a plugin.
+pub struct PluginRule {
+    pub plugin: String,
+    pub collection: String,
+    pub media_type: String,
+}
+
+impl Default for Told {
+    /// Nothing at all.
+    fn default() -> Self {
+        Self { config: Bytes::new(), plugins: Arc::new(Plugins::none()), rules: Vec::new() }
+    }
+}
+
 impl Server {
-    /// Binds both listeners; nothing is served until `run`. `shown` is the
-    /// configuration that the admin API tells.
+    /// Binds both listeners; nothing is served until `run`. The admin API tells what is `told`.
     ///
     /// # Errors
     /// Names the address that cannot be had, and its key; the API key that has no
@@ -197,7 +219,7 @@ impl Server {
         config: Config,
         admin: AdminConfig,
         keys: &[KeyConfig],
-        shown: String,
+        told: Told,
         embedder: Arc<Embedder>,
         metrics: Metrics,
     ) -> Result<Self, ServerError> {
@@ -216,7 +238,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let (apis_connections, config) = (config.max_connections, Arc::new(config));
         let shared =
-            shared::Shared::new(config.clone(), keys, shown.into(), embedder, metrics.clone(), tasks.clone());
+            shared::Shared::new(config.clone(), keys, told, embedder, metrics.clone(), tasks.clone());
         let limits = listen::Limits::new(&config);
         Ok(Self {
             apis: listen::Listener {
@@ -301,8 +323,8 @@ impl Apis {
         metrics: Metrics,
     ) -> Result<Self, ServerError> {
         let keys = Keys::new(keys).map_err(|(key, source)| ServerError::KeyHash { key, source })?;
-        let (config, tasks, shown) = (Arc::new(config), TaskTracker::new(), Bytes::new());
-        let shared = shared::Shared::new(config, keys, shown, embedder, metrics, tasks);
+        let (config, tasks) = (Arc::new(config), TaskTracker::new());
+        let shared = shared::Shared::new(config, keys, Told::default(), embedder, metrics, tasks);
         Ok(Self(service::Service::new(shared, route::Routes::apis())))
     }
 

@@ -1,5 +1,6 @@
 //! Collections of points: embedded in one SQLite file, or in Qdrant.
 
+mod coverage;
 mod filter;
 mod lock;
 mod qdrant;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::analyzer::SparseVector;
-use crate::document::Span;
+use crate::document::{Coverage, Span};
 use crate::model::Embedding;
 
 pub use lock::IndexLock;
@@ -216,6 +217,8 @@ pub struct SourceRecord {
     pub pipeline: String,
     /// Its points, in the order of the document.
     pub points: Vec<Uuid>,
+    /// Where its text went; nothing in records of older versions.
+    pub coverage: Option<Coverage>,
 }
 
 /// Opens what `config` names; `data_dir` is used where it names no path.

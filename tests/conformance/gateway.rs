@@ -6,7 +6,7 @@ use std::sync::Arc;
 use embergate::config::Config;
 use embergate::embed::Embedder;
 use embergate::plugin::Plugins;
-use embergate::server::Server;
+use embergate::server::{Server, Told};
 use embergate::telemetry::Metrics;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -60,7 +60,7 @@ impl Gateway {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         config.server.listen = any_port;
         config.admin.listen = any_port;
-        let shown = config.to_toml();
+        let told = Told { config: config.to_toml().into(), ..Told::default() };
         let metrics = Metrics::install();
         let plugins = Arc::new(Plugins::none());
         let embedder = Embedder::spawn(
@@ -73,7 +73,7 @@ impl Gateway {
         )
         .unwrap();
         let server =
-            Server::bind(config.server, config.admin, &config.keys, shown, embedder, metrics).await.unwrap();
+            Server::bind(config.server, config.admin, &config.keys, told, embedder, metrics).await.unwrap();
         let (address, admin) = server.addresses();
         let stop = CancellationToken::new();
         let running = tokio::spawn(server.run(stop.clone()));

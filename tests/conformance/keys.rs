@@ -325,7 +325,9 @@ async fn texts_that_are_refused_for_another_reason_are_given_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_listener_is_for_the_right_admin_and_without_keys_for_all() {
     let (keyed, open) = (gateway().await, Gateway::start(EMBEDDED).await);
-    for path in ["/metrics", "/admin/models", "/admin/upstreams", "/admin/config", "/admin/keys"] {
+    for path in
+        ["/metrics", "/admin/models", "/admin/upstreams", "/admin/plugins", "/admin/config", "/admin/keys"]
+    {
         check(&read(&keyed, None, path).await, 401, &["authorization: Bearer KEY"]);
         check(&read(&keyed, Some("both"), path).await, 403, &["lacks the right `admin`", path]);
         check(&read(&keyed, Some("admin"), path).await, 200, &[]);

@@ -5,14 +5,17 @@
 mod behind;
 mod collections;
 mod config;
+mod covered;
 mod discovery;
 mod failed;
 mod files;
 mod index;
 mod keys;
+mod live;
 mod log;
 mod output;
 mod plugin;
+mod plugin_errors;
 mod qdrant;
 mod resume;
 mod serve;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use embergate::document::Coverage;
 use embergate::index::{Outcome, Summary};
 use embergate::store::Store;
 
@@ -132,6 +133,11 @@ async fn every_span_leads_to_its_text_in_the_file() {
     }
 }
 
+/// All of `text` is in chunks.
+fn whole(text: &str) -> Coverage {
+    Coverage { n_chunked: text.len() as u64, ..Coverage::of_text(text.len()) }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
     let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
@@ -143,8 +149,11 @@ async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
     let (_, outcomes) = run_with(&parts.indexer(&place), folder.path(), collection(MODEL)).await.unwrap();
     let skipped = |reason: &str| Outcome::Skipped(reason.to_owned());
     let want = [
-        ("empty.txt", Outcome::Indexed { n_chunks: 0, n_embedded: 0 }),
-        ("good.txt", Outcome::Indexed { n_chunks: 1, n_embedded: 1 }),
+        ("empty.txt", Outcome::Indexed { n_chunks: 0, n_embedded: 0, coverage: Coverage::default() }),
+        (
+            "good.txt",
+            Outcome::Indexed { n_chunks: 1, n_embedded: 1, coverage: whole(&paragraph("bread", 1)) },
+        ),
         ("large.txt", skipped("it has 68157440 bytes, more than the 67108864 of `index.max_file`")),
         ("latin.txt", skipped("it is not UTF-8: there is a byte 0xE9 at offset 3; save it as UTF-8")),
         ("picture.png", skipped("it is not text: there is a zero byte at offset 4")),

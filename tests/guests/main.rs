@@ -1,9 +1,16 @@
 //! Plugins that do all they can to hurt: each is stopped or refused with an
 //! error that says why, and the next call succeeds.
 //!
-//! The guest is built by `tests/guests/build.sh`.
+//! One guest does what texts tell it to, and is built by `tests/guests/build.sh`; others
+//! are WebAssembly text.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod detours;
+mod grants;
+mod isolation;
+mod processes;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +18,9 @@ use std::time::{Duration, Instant};
 
 use embergate::document::{Document, Span};
 use embergate::model::{ModelName, Purpose};
-use embergate::plugin::{Call, Config, Edit, Limits, Plugin, PluginConfig, PluginError, Plugins};
+use embergate::plugin::{
+    BreakerConfig, Call, Config, Edit, Limits, Plugin, PluginConfig, PluginError, Plugins,
+};
 use embergate::tokenizer::Tokenizer;
 use embergate::units::ByteSize;
 
@@ -50,19 +59,20 @@ fn folder(bytes: &[u8]) -> Folder {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("hostile.wasm"), bytes).unwrap();
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let config = Config { dir: dir.path().into(), cache_dir: Some(cache), limits: limits() };
+    let config = Config {
+        dir: dir.path().into(),
+        cache_dir: Some(cache),
+        // What a guest does first, and how often it may fail, is up to each test.
+        smoke_test: false,
+        breaker: BreakerConfig { max_failures: 0, ..BreakerConfig::default() },
+        limits: limits(),
+        ..Config::default()
+    };
     Folder { _dir: dir, config }
 }
 
 fn table(config: &str) -> PluginConfig {
-    PluginConfig {
-        name: "hostile".into(),
-        file: None,
-        config: config.parse().unwrap(),
-        grants: Vec::new(),
-        sha256: None,
-        limits: None,
-    }
+    PluginConfig { name: "hostile".into(), config: config.parse().unwrap(), ..PluginConfig::default() }
 }
 
 async fn hostile(limits: Limits) -> Arc<Plugin> {
@@ -87,17 +97,20 @@ fn document(text: &str) -> Document {
     Document { id: "a.txt".into(), text: text.into(), ..Document::default() }
 }
 
-/// The first call does as `order` says and fails with `want`; the next one gets an answer.
+/// The first call does as `order` says and fails with `want`; the next one gets an answer,
+/// and memory and all else that the first one held is there again.
 async fn check_process(order: &str, want: &str) {
     check_process_within(limits(), order, want).await;
 }
 
 async fn check_process_within(limits: Limits, order: &str, want: &str) {
     let plugin = hostile(limits).await;
+    let held = plugin.held();
     let error = plugin.process(&call(), &[document(order)]).await.unwrap_err().to_string();
     assert!(error.contains(want), "{error}");
     let next = plugin.process(&call(), &[document("keep")]).await.unwrap();
     assert_eq!(next[0].edit, Edit::Keep);
+    assert_eq!(plugin.held(), held);
 }
 
 /// The document that does as `order` says fails with `want`; the one beside it passes.
@@ -118,12 +131,12 @@ async fn check_load(bytes: &[u8], table: PluginConfig, want: &str) {
 
 #[tokio::test]
 async fn a_guest_that_spins_is_stopped() {
-    check_process_within(hurried(), "spin", "was stopped in `process` after").await;
+    check_process_within(hurried(), "spin", "was stopped in `process` on document `a.txt` after").await;
 }
 
 #[tokio::test]
 async fn a_guest_that_sleeps_is_stopped() {
-    check_process_within(hurried(), "sleep", "was stopped in `process` after").await;
+    check_process_within(hurried(), "sleep", "was stopped in `process` on document `a.txt` after").await;
 }
 
 #[tokio::test]
@@ -134,6 +147,28 @@ async fn a_guest_that_grows_is_stopped() {
 #[tokio::test]
 async fn a_guest_that_traps_is_named_with_its_fault() {
     check_process("trap", "plugin `hostile` 6.6.6 trapped in `process`").await;
+}
+
+#[tokio::test]
+async fn a_trap_while_dropping_is_a_trap() {
+    check_process("drop", "plugin `hostile` 6.6.6 trapped in `process`").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_holds_ever_more_handles_is_stopped() {
+    check_process("hold", "it wanted to hold more than 1000 handles").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_calls_the_gateway_for_ever_is_stopped() {
+    check_process_within(hurried(), "ask for ever", "was stopped in `process` on document `a.txt` after")
+        .await;
+}
+
+#[tokio::test]
+async fn a_guest_that_logs_for_ever_is_stopped() {
+    check_process_within(hurried(), "log for ever", "was stopped in `process` on document `a.txt` after")
+        .await;
 }
 
 #[tokio::test]
@@ -158,7 +193,8 @@ async fn a_guest_that_counts_a_span_out_of_range_traps() {
 
 #[tokio::test]
 async fn a_refusal_is_an_answer() {
-    check_process("refuse", "plugin `hostile` 6.6.6 refused: unsupported: no").await;
+    check_process("refuse", "plugin `hostile` 6.6.6 refused `process` on document `a.txt`: unsupported: no")
+        .await;
 }
 
 #[tokio::test]
@@ -341,7 +377,7 @@ async fn a_plugin_without_lifecycle_is_refused() {
 
 #[tokio::test]
 async fn a_plugin_that_imports_what_nobody_provides_is_refused() {
-    let want = "it needs `wasi:clockz/monotonic-clock@0.2.0`, which the gateway does not provide";
+    let want = "it wants `wasi:clockz/monotonic-clock@0.2.0`, which the gateway does not provide";
     check_load(&renamed("wasi:clocks", "wasi:clockz"), table(""), want).await;
 }
 

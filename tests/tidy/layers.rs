@@ -11,6 +11,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("wasmtime_wasi", &["plugin"]),
     ("wit_component", &["plugin"]),
+    ("wit_parser", &["plugin"]),
+    ("notify", &["plugin"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
     ("tokio_rustls", &["server"]),

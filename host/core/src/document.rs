@@ -1,7 +1,9 @@
 //! Documents and their chunks, and the way from a chunk back to the original file.
 
+pub mod coverage;
 pub mod source_map;
 
+pub use coverage::Coverage;
 pub use source_map::{Patch, PatchError, SourceMap};
 
 /// A text with a name and what is known about it.
@@ -63,6 +65,8 @@ pub struct Chunks {
     pub chunks: Vec<Chunk>,
     /// What is left out on purpose, and why.
     pub omitted: Vec<(Span, String)>,
+    /// The proof; of preprocessors it knows nothing.
+    pub coverage: Coverage,
 }
 
 impl Chunk {

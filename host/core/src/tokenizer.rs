@@ -96,9 +96,14 @@ impl Tokenizer {
 
     /// Tokens of `text`, without special ones.
     pub fn count(&self, text: &str) -> u32 {
+        self.count_while(text, &mut || true).unwrap_or_default()
+    }
+
+    /// The same, asking `go_on` as [`Tokenizer::ends_while`] does.
+    pub fn count_while(&self, text: &str, go_on: &mut dyn FnMut() -> bool) -> Option<u32> {
         match &self.kind {
-            Kind::Exact(exact) => exact.count(text),
-            Kind::Estimate => estimate::count(text),
+            Kind::Exact(exact) => exact.count_while(text, go_on),
+            Kind::Estimate => estimate::count_while(text, go_on),
         }
     }
 
@@ -113,7 +118,7 @@ impl Tokenizer {
     pub fn ends_while(&self, text: &str, go_on: &mut dyn FnMut() -> bool) -> Option<Vec<u32>> {
         match &self.kind {
             Kind::Exact(exact) => exact.ends_while(text, go_on),
-            Kind::Estimate => Some(estimate::ends(text)),
+            Kind::Estimate => estimate::ends_while(text, go_on),
         }
     }
 
@@ -135,11 +140,12 @@ impl Tokenizer {
 }
 
 impl Exact {
-    fn count(&self, text: &str) -> u32 {
-        let Some(words) = &self.words else { return self.count_whole(text) };
+    fn count_while(&self, text: &str, go_on: &mut dyn FnMut() -> bool) -> Option<u32> {
+        let Some(words) = &self.words else { return Some(self.count_whole(text)) };
         let mut count = 0;
-        words.each(text, &mut || true, |word| self.ends_whole(word), |_, ends| count += ends.len() as u32);
-        count
+        let done =
+            words.each(text, go_on, |word| self.ends_whole(word), |_, ends| count += ends.len() as u32);
+        done.then_some(count)
     }
 
     fn ends_while(&self, text: &str, go_on: &mut dyn FnMut() -> bool) -> Option<Vec<u32>> {
@@ -244,6 +250,7 @@ mod tests {
     fn a_long_text_can_be_given_up() {
         let text = "kelp ".repeat(100_000);
         assert_eq!(model().ends_while(&text, &mut || false), None);
+        assert_eq!(model().count_while(&text, &mut || false), None);
     }
 
     /// Everything that normalizer and pre-tokenizer treat in a way of its own.

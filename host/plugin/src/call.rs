@@ -8,7 +8,8 @@ use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::preprocessor;
 use super::imports::{SLICE_BYTES, Work};
 use super::instance::Instance;
-use super::{Call, Edit, Plugin, PluginError, Preprocessed, check};
+use super::metering::within;
+use super::{At, Call, Edit, Plugin, PluginError, Preprocessed, Subject, check};
 
 impl Plugin {
     /// Runs `preprocessor.process` on `documents`; one checked answer for each, in order.
@@ -16,19 +17,32 @@ impl Plugin {
     /// Cancel-safe: a call that is dropped takes its instance with it.
     ///
     /// # Errors
-    /// The plugin refused, trapped, was stopped, or broke the contract on a document.
+    /// The plugin refused, trapped, was stopped, broke the contract on a document, or is out of service.
     pub async fn process(
         &self,
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Preprocessed>, PluginError> {
-        const FUNCTION: &str = "process";
         if documents.is_empty() {
             return Ok(Vec::new());
         }
+        let pass = self.admit()?;
+        let answers = self.tally.counted(self.processed(call, documents)).await;
+        pass.ended(answers.as_ref().err());
+        answers
+    }
+
+    /// Makes the call, whether the plugin is in service or not; nobody counts it.
+    pub(super) async fn processed(
+        &self,
+        call: &Call,
+        documents: &[Document],
+    ) -> Result<Vec<Preprocessed>, PluginError> {
+        const FUNCTION: &str = "process";
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
-        let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
+        let time = self.limits.time_for(call.purpose, n_bytes);
+        let mut lent = self.instances.lend(FUNCTION, n_bytes, time).await?;
         let deadline = lent.deadline();
         let Instance { store, preprocessor, .. } = &mut lent.instance;
         let Some(preprocessor) = preprocessor else { return Err(self.is_no("preprocessor")) };
@@ -36,13 +50,9 @@ impl Plugin {
 
         let metadata = metadata(documents);
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
-        let result = tokio::time::timeout_at(
-            deadline.into(),
-            preprocessor.call_process(&mut *store, context, &documents_in),
-        )
-        .await;
+        let result = within(deadline, preprocessor.call_process(&mut *store, context, &documents_in)).await;
         store.data_mut().work = None;
-        let answer = lent.finish(result)?;
+        let answer = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
         self.edits(documents, answer)
             .map_err(|(document, reason)| self.broke(FUNCTION, documents, document, reason))
@@ -54,19 +64,35 @@ impl Plugin {
     /// Cancel-safe: a call that is dropped takes its instance with it.
     ///
     /// # Errors
-    /// The plugin refused, trapped, was stopped, or answered for another number of documents.
+    /// The plugin refused, trapped, was stopped, answered for another number of documents, or is
+    /// out of service.
     pub async fn split(
         &self,
         call: &Call,
         documents: &[Document],
     ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
-        const FUNCTION: &str = "split";
         if documents.is_empty() {
             return Ok(Vec::new());
         }
+        let pass = self.admit()?;
+        let answers = self.tally.counted(self.cut(call, documents)).await;
+        pass.ended(answers.as_ref().err());
+        let answers = answers?;
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.tally.failed(error));
+        Ok(answers)
+    }
+
+    /// Makes the call, whether the plugin is in service or not; nobody counts it.
+    pub(super) async fn cut(
+        &self,
+        call: &Call,
+        documents: &[Document],
+    ) -> Result<Vec<Result<Chunks, PluginError>>, PluginError> {
+        const FUNCTION: &str = "split";
         let n_bytes = n_bytes(documents);
         let _turn = self.turn(n_bytes).await?;
-        let mut lent = self.instances.lend(FUNCTION, n_bytes).await?;
+        let time = self.limits.time_for(call.purpose, n_bytes);
+        let mut lent = self.instances.lend(FUNCTION, n_bytes, time).await?;
         let deadline = lent.deadline();
         let Instance { store, chunker, .. } = &mut lent.instance;
         let Some(chunker) = chunker else { return Err(self.is_no("chunker")) };
@@ -74,11 +100,9 @@ impl Plugin {
 
         let metadata = metadata(documents);
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
-        let result =
-            tokio::time::timeout_at(deadline.into(), chunker.call_split(&mut *store, context, &documents_in))
-                .await;
+        let result = within(deadline, chunker.call_split(&mut *store, context, &documents_in)).await;
         let work = store.data_mut().work.take().unwrap_or_else(|| Work::new(call, []));
-        let answers = lent.finish(result)?;
+        let answers = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
         if answers.len() != documents.len() {
             let reason = wrong_number(answers.len(), documents.len());
@@ -148,13 +172,18 @@ impl Plugin {
         index: Option<usize>,
         reason: String,
     ) -> PluginError {
-        let document = match index {
-            Some(index) if documents[index].id.is_empty() => format!("text {index}"),
-            Some(index) => documents[index].id.clone(),
-            None => format!("all {}", documents.len()),
-        };
         let (plugin, version) = (self.name().to_owned(), self.info.version.clone());
-        PluginError::Contract { plugin, version, function, document, reason }
+        let at = At { plugin, version, function, documents: subject(documents, index) };
+        PluginError::Contract { at: Box::new(at), reason }
+    }
+}
+
+/// The document at `index`, else all of a call's.
+fn subject(documents: &[Document], index: Option<usize>) -> Subject {
+    match index.or((documents.len() == 1).then_some(0)) {
+        Some(index) if documents[index].id.is_empty() => Subject::One(format!("text {index}")),
+        Some(index) => Subject::One(documents[index].id.clone()),
+        None => Subject::All(documents.len()),
     }
 }
 

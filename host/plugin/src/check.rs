@@ -5,20 +5,20 @@
 
 use std::time::Instant;
 
-use embergate_core::document::{Chunk, Chunks, Patch, Span};
+use embergate_core::document::{Chunk, Chunks, Coverage, Patch, Span};
 
 use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::{chunker, preprocessor};
 use super::imports::{SLICE_BYTES, Work};
 use super::offsets::Offsets;
-use super::{Call, Edit};
+use super::{Call, Edit, words};
 
 /// Checks an edit of `text`.
 pub(super) fn edit(text: &str, edit: preprocessor::Edit) -> Result<Edit, String> {
     match edit {
         preprocessor::Edit::Keep => Ok(Edit::Keep),
         preprocessor::Edit::Replace(text) => Ok(Edit::Replace(text)),
-        preprocessor::Edit::Reject(reason) => Ok(Edit::Reject(reason)),
+        preprocessor::Edit::Reject(reason) => Ok(Edit::Reject(words::sentence(&reason))),
         preprocessor::Edit::Patch(answer) => {
             let offsets = Offsets::new(text, answer.unit);
             let mut patches = Vec::with_capacity(answer.items.len());
@@ -75,7 +75,7 @@ pub(super) fn chunks(text: &str, answer: chunker::Chunks) -> Result<Chunks, Stri
     let mut omitted = Vec::with_capacity(answer.omitted.len());
     for (index, omission) in answer.omitted.into_iter().enumerate() {
         let span = place(&offsets, &omission.span).map_err(|why| format!("omission {index} {why}"))?;
-        omitted.push((span, omission.reason));
+        omitted.push((span, words::sentence(&omission.reason)));
     }
     ascending(answer.notes.iter().map(|note| note.chunk), chunks.len(), "chunk")?;
     for note in answer.notes {
@@ -88,8 +88,9 @@ pub(super) fn chunks(text: &str, answer: chunker::Chunks) -> Result<Chunks, Stri
             chunk.window = Some(window);
         }
     }
-    covered(text, &chunks, &omitted)?;
-    Ok(Chunks { chunks, omitted })
+    let spans = chunks.iter().map(|chunk| chunk.span);
+    let coverage = Coverage::prove(text, spans, &omitted).map_err(|gap| gap.to_string())?;
+    Ok(Chunks { chunks, omitted, coverage })
 }
 
 /// Counts the tokens of each chunk and its prefix together, and checks them
@@ -122,24 +123,6 @@ pub(super) async fn tokens(
                 return Err("counting the tokens of its chunks takes longer than the call may".into());
             }
         }
-    }
-    Ok(())
-}
-
-/// Checks that everything but white space is in a chunk or declared omitted.
-fn covered(text: &str, chunks: &[Chunk], omitted: &[(Span, String)]) -> Result<(), String> {
-    let mut spans: Vec<Span> = chunks.iter().map(|chunk| chunk.span).collect();
-    spans.extend(omitted.iter().map(|(span, _)| *span));
-    spans.sort_unstable();
-    let mut upto = 0;
-    for span in spans.into_iter().chain([Span::new(text.len(), text.len())]) {
-        if upto < span.start && !text[upto..span.start].trim().is_empty() {
-            return Err(format!(
-                "bytes {upto} to {} have text that is in no chunk and not declared omitted",
-                span.start
-            ));
-        }
-        upto = upto.max(span.end);
     }
     Ok(())
 }

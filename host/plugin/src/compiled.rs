@@ -1,39 +1,87 @@
 //! Keeps compiled plugins in a private folder, so that they start in milliseconds.
+//!
+//! A file is trusted when it stands in a folder of ours, is ours, can be written by nobody
+//! else, names the component and the engine that it was compiled from and for, and has the
+//! hash that it had when it was written.
 
+mod folder; // whose it is
+mod room; // what is given up when it is full
+
+use std::fs::File;
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use embergate_core::units::ByteSize;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::LOG;
 
-/// Bytes of the hash that stands before the code in each file.
+/// What each file begins with; another number for another layout.
+const MAGIC: &[u8; 20] = b"embergate compiled 2";
 const HASH_BYTES: usize = blake3::OUT_LEN;
 
 /// The folder, or nothing where none can be had: then everything is compiled anew.
+///
+/// Several processes may use one folder: a file appears whole, and one that goes away
+/// under a reader is compiled again.
 pub(super) struct Compiled {
-    dir: Option<PathBuf>,
+    folder: Option<Folder>,
+    max: ByteSize,
+    /// Whether others need the processors too.
+    is_aside: AtomicBool,
 }
+
+struct Folder {
+    dir: PathBuf,
+    /// The user that we are, where users have numbers.
+    owner: u32,
+}
+
+/// What a file is called and says of itself: one for each component and each way of compiling it.
+struct Key(blake3::Hash);
 
 impl Compiled {
     /// Opens `dir`, by default a folder in the user's cache; creates it for the
-    /// user alone. A folder that others can write to is not used.
-    pub(super) fn open(dir: Option<&Path>) -> Self {
+    /// user alone. A folder that others can write to is not used. Files in it have
+    /// `max` bytes together.
+    pub(super) fn open(dir: Option<&Path>, max: ByteSize) -> Self {
         let default =
             || directories::ProjectDirs::from("", "", "embergate").map(|it| it.cache_dir().join("plugins"));
         let Some(dir) = dir.map(Path::to_owned).or_else(default) else {
             tracing::warn!(target: LOG, "there is no folder for compiled plugins: set `plugins.cache_dir`");
-            return Self { dir: None };
+            return Self::new(None, max);
         };
-        match make_private(&dir) {
-            Ok(()) => Self { dir: Some(dir) },
+        match folder::make_private(&dir) {
+            Ok(owner) => Self::new(Some(Folder { dir, owner }), max),
             Err(error) => {
                 let dir = dir.display();
                 tracing::warn!(target: LOG, %dir, %error, "compiled plugins are not kept: set `plugins.cache_dir` to a folder of your own");
-                Self { dir: None }
+                Self::new(None, max)
             }
+        }
+    }
+
+    fn new(folder: Option<Folder>, max: ByteSize) -> Self {
+        Self { folder, max, is_aside: AtomicBool::new(false) }
+    }
+
+    /// Leaves half of the processors to others from now on.
+    pub(super) fn step_aside(&self) {
+        self.is_aside.store(true, Ordering::Relaxed);
+    }
+
+    fn compile(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+        if !self.is_aside.load(Ordering::Relaxed) {
+            return Component::from_binary(engine, bytes);
+        }
+        let n_threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2);
+        // Wasmtime compiles functions side by side, on the threads of the pool that it is called in.
+        match rayon::ThreadPoolBuilder::new().num_threads(n_threads).build() {
+            Ok(pool) => pool.install(|| Component::from_binary(engine, bytes)),
+            Err(_) => Component::from_binary(engine, bytes),
         }
     }
 
@@ -43,32 +91,58 @@ impl Compiled {
     /// # Errors
     /// Says why `bytes` are no valid component.
     pub(super) fn component(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let Some(path) = self.path(engine, bytes) else { return Component::from_binary(engine, bytes) };
-        if let Some(component) = load(engine, &path) {
-            return Ok(component);
+        let Some(folder) = &self.folder else { return self.compile(engine, bytes) };
+        let key = Key::new(engine, bytes);
+        let path = folder.dir.join(format!("{}.{}", key.0.to_hex(), room::ENDING));
+        match folder.load(engine, &path, &key) {
+            Ok(Some(component)) => return Ok(component),
+            Ok(None) => {}
+            Err(why) => {
+                tracing::warn!(target: LOG, path = %path.display(), why, "a compiled plugin is not trusted, and compiled again");
+            }
         }
-        let component = Component::from_binary(engine, bytes)?;
-        if let Err(error) =
-            component.serialize().map_err(io::Error::other).and_then(|code| store(&path, &code))
+        let component = self.compile(engine, bytes)?;
+        if let Err(error) = component
+            .serialize()
+            .map_err(io::Error::other)
+            .and_then(|code| self.keep(&folder.dir, &path, &key, &code))
         {
             tracing::warn!(target: LOG, path = %path.display(), %error, "cannot keep a compiled plugin");
         }
         Ok(component)
     }
 
-    /// One file for each component and each way of compiling it.
-    fn path(&self, engine: &Engine, bytes: &[u8]) -> Option<PathBuf> {
-        let mut key = Key(blake3::Hasher::new());
-        engine.precompile_compatibility_hash().hash(&mut key);
-        key.0.update(bytes);
-        Some(self.dir.as_ref()?.join(format!("{}.compiled", key.0.finalize().to_hex())))
+    /// Writes beside and renames, so that a reader never sees half a file; then makes room.
+    fn keep(&self, dir: &Path, path: &Path, key: &Key, code: &[u8]) -> io::Result<()> {
+        if self.max.as_u64() < code.len() as u64 {
+            return Ok(());
+        }
+        let beside = dir.join(format!("{}.{}", uuid::Uuid::new_v4().simple(), room::UNFINISHED));
+        let written = write(&beside, key, code).and_then(|()| std::fs::rename(&beside, path));
+        if written.is_err() {
+            // What is left of the file is of no use; that it cannot be removed either changes nothing.
+            drop(std::fs::remove_file(&beside));
+        }
+        written?;
+        folder::sync(dir)?;
+        room::make(dir, self.max, path)
+    }
+}
+
+impl Key {
+    fn new(engine: &Engine, bytes: &[u8]) -> Self {
+        let mut hasher = Feeding(blake3::Hasher::new());
+        hasher.0.update(MAGIC);
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.0.update(blake3::hash(bytes).as_bytes());
+        Self(hasher.0.finalize())
     }
 }
 
 /// Feeds what is hashed into BLAKE3: the answer of `finish` is not used.
-struct Key(blake3::Hasher);
+struct Feeding(blake3::Hasher);
 
-impl Hasher for Key {
+impl Hasher for Feeding {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -78,63 +152,59 @@ impl Hasher for Key {
     }
 }
 
-fn load(engine: &Engine, path: &Path) -> Option<Component> {
-    let file = std::fs::read(path).ok()?;
-    let (hash, code) = file.split_at_checked(HASH_BYTES)?;
-    if blake3::hash(code).as_bytes() != hash {
-        tracing::warn!(target: LOG, path = %path.display(), "a compiled plugin is damaged; it is compiled again");
-        return None;
+impl Folder {
+    /// The component at `path`; nothing where there is none, or one of another engine.
+    ///
+    /// # Errors
+    /// Why the file that is there is not trusted.
+    fn load(&self, engine: &Engine, path: &Path, key: &Key) -> Result<Option<Component>, String> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("it cannot be read: {error}")),
+        };
+        let unreadable = |error: io::Error| format!("it cannot be read: {error}");
+        // Of the file that is open: what stands at the path may be another one by now.
+        folder::check(&file.metadata().map_err(unreadable)?, self.owner)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        let code = code(&bytes, key)?;
+        #[allow(unsafe_code, reason = "loading compiled components is what the cache is for")]
+        // SAFETY: wasmtime wrote these bytes for this component and an engine like this one, the
+        // hash says that they are unchanged, and only this user can write to the file and its
+        // folder. Wasmtime refuses code of another version or configuration by itself.
+        let component = unsafe { Component::deserialize(engine, code) };
+        // The least recently used goes first; where that cannot be noted, another may go.
+        drop(file.set_modified(std::time::SystemTime::now()));
+        Ok(component
+            .inspect_err(|error| tracing::debug!(target: LOG, "a compiled plugin is outdated: {error:#}"))
+            .ok())
     }
-    #[allow(unsafe_code, reason = "loading compiled components is what the cache is for")]
-    // SAFETY: wasmtime wrote these bytes, the hash says that they are unchanged, and
-    // only this user can write to their folder. Wasmtime refuses code of another
-    // version or configuration by itself.
-    let component = unsafe { Component::deserialize(engine, code) };
-    component
-        .inspect_err(|error| tracing::debug!(target: LOG, "a compiled plugin is outdated: {error:#}"))
-        .ok()
 }
 
-/// Writes beside and renames, so that a reader never sees half a file.
-fn store(path: &Path, code: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(uuid::Uuid::new_v4().simple().to_string());
-    let written = write(&beside, code).and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        // What is left of the file is of no use; that it cannot be removed either changes nothing.
-        drop(std::fs::remove_file(&beside));
+/// What stands behind the head of a file, which says whether it is right.
+fn code<'b>(bytes: &'b [u8], key: &Key) -> Result<&'b [u8], String> {
+    let parts = || {
+        let rest = bytes.strip_prefix(MAGIC.as_slice())?;
+        let (of, rest) = rest.split_at_checked(HASH_BYTES)?;
+        let (hash, code) = rest.split_at_checked(HASH_BYTES)?;
+        Some((of, hash, code))
+    };
+    match parts() {
+        None => Err("it is too short, or something else".into()),
+        Some((of, _, _)) if of != key.0.as_bytes() => Err("it was made from another component".into()),
+        Some((_, hash, code)) if blake3::hash(code).as_bytes() != hash => Err("it is damaged".into()),
+        Some((_, _, code)) => Ok(code),
     }
-    written
 }
 
-fn write(path: &Path, code: &[u8]) -> io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
+fn write(path: &Path, key: &Key, code: &[u8]) -> io::Result<()> {
+    let mut file = folder::create(path)?;
+    file.write_all(MAGIC)?;
+    file.write_all(key.0.as_bytes())?;
     file.write_all(blake3::hash(code).as_bytes())?;
     file.write_all(code)?;
     file.sync_all()
-}
-
-#[cfg(unix)]
-fn make_private(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    // A file that we make tells who we are: there is no safe call that does.
-    let probe = dir.join(uuid::Uuid::new_v4().simple().to_string());
-    let we = std::fs::File::create_new(&probe)?.metadata()?.uid();
-    std::fs::remove_file(&probe)?;
-    let found = std::fs::metadata(dir)?;
-    if found.uid() != we {
-        return Err(io::Error::other("the folder belongs to another user"));
-    }
-    if found.mode() & 0o077 != 0 {
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn make_private(dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(dir)
 }
 
 #[cfg(test)]
@@ -142,52 +212,136 @@ mod tests {
     use super::*;
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+    /// The same with a section that changes nothing.
+    const NAMED: &[u8] = b"\0asm\x0d\0\x01\0\x00\x02\x01a";
 
+    fn open(dir: &Path) -> Compiled {
+        Compiled::open(Some(dir), ByteSize::mib(64))
+    }
+
+    fn files(dir: &Path) -> Vec<PathBuf> {
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[track_caller]
     fn only_file(dir: &Path) -> PathBuf {
-        let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let files = files(dir);
         assert_eq!(files.len(), 1, "{files:?}");
         files[0].clone()
     }
 
-    #[test]
-    fn a_component_is_compiled_once() {
+    /// What is made of the file of `EMPTY` once `spoil` was at it; in the end there is a good one again.
+    #[track_caller]
+    fn check_spoilt(spoil: impl FnOnce(&Path), want: &str) {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
-        let compiled = Compiled::open(Some(dir.path()));
+        let compiled = open(dir.path());
         compiled.component(&engine, EMPTY).unwrap();
-        assert!(load(&engine, &only_file(dir.path())).is_some());
+        let (path, key) = (only_file(dir.path()), Key::new(&engine, EMPTY));
+        let folder = compiled.folder.as_ref().unwrap();
+        assert!(folder.load(&engine, &path, &key).unwrap().is_some());
+        spoil(&path);
+        let why = folder.load(&engine, &path, &key).err().unwrap();
+        assert!(why.contains(want), "{why}");
         compiled.component(&engine, EMPTY).unwrap();
+        assert!(folder.load(&engine, &path, &key).unwrap().is_some());
         only_file(dir.path());
+    }
+
+    fn edit(path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = std::fs::read(path).unwrap();
+        edit(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
     }
 
     #[test]
     fn a_damaged_file_is_not_trusted_but_replaced() {
+        check_spoilt(|path| edit(path, |bytes| *bytes.last_mut().unwrap() ^= 1), "damaged");
+    }
+
+    #[test]
+    fn half_a_file_is_not_trusted() {
+        check_spoilt(|path| edit(path, |bytes| bytes.truncate(60)), "too short");
+        check_spoilt(|path| edit(path, Vec::clear), "too short");
+    }
+
+    #[test]
+    fn good_code_of_another_component_is_not_trusted() {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
-        let compiled = Compiled::open(Some(dir.path()));
-        compiled.component(&engine, EMPTY).unwrap();
-        let path = only_file(dir.path());
-        let mut bytes = std::fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert!(load(&engine, &path).is_none());
-        compiled.component(&engine, EMPTY).unwrap();
-        assert!(load(&engine, &only_file(dir.path())).is_some());
+        open(dir.path()).component(&engine, NAMED).unwrap();
+        let other = only_file(dir.path());
+        check_spoilt(|path| assert!(std::fs::copy(other, path).is_ok()), "another component");
     }
 
     #[cfg(unix)]
     #[test]
-    fn the_folder_is_closed_to_others() {
+    fn a_file_that_others_can_write_is_not_trusted() {
         use std::os::unix::fs::PermissionsExt;
 
+        let open_up = |path: &Path| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o620)).unwrap();
+        };
+        check_spoilt(open_up, "others can write");
+    }
+
+    #[test]
+    fn a_component_is_compiled_once_for_each_engine() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        let compiled = open(dir.path());
+        compiled.component(&engine, EMPTY).unwrap();
+        compiled.component(&engine, EMPTY).unwrap();
+        only_file(dir.path());
+        let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
+        compiled.component(&other, EMPTY).unwrap();
+        assert_eq!(files(dir.path()).len(), 2);
+    }
+
+    #[test]
+    fn what_is_more_than_there_is_room_for_is_not_kept() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(Compiled::open(Some(dir.path())).dir.is_some());
-        assert_eq!(std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        let compiled = Compiled::open(Some(dir.path()), ByteSize(10));
+        compiled.component(&Engine::default(), EMPTY).unwrap();
+        assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn the_least_recently_used_makes_room() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        open(dir.path()).component(&engine, EMPTY).unwrap();
+        let size = std::fs::metadata(only_file(dir.path())).unwrap().len();
+        let compiled = Compiled::open(Some(dir.path()), ByteSize(size * 3 / 2));
+        compiled.component(&engine, NAMED).unwrap();
+        let (left, key) = (only_file(dir.path()), Key::new(&engine, NAMED));
+        assert!(compiled.folder.as_ref().unwrap().load(&engine, &left, &key).unwrap().is_some());
+    }
+
+    #[test]
+    fn many_at_once_leave_one_whole_file() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| open(dir.path()).component(&engine, EMPTY).unwrap());
+            }
+        });
+        let key = Key::new(&engine, EMPTY);
+        let compiled = open(dir.path());
+        let folder = compiled.folder.as_ref().unwrap();
+        assert!(folder.load(&engine, &only_file(dir.path()), &key).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_compiled_aside_is_the_same() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        let compiled = open(dir.path());
+        compiled.step_aside();
+        compiled.component(&engine, EMPTY).unwrap();
+        open(dir.path()).component(&engine, EMPTY).unwrap();
+        only_file(dir.path());
     }
 
     #[test]
     fn without_a_folder_everything_still_compiles() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let compiled = Compiled::open(Some(&file.path().join("below a file")));
+        let compiled = open(&file.path().join("below a file"));
         assert!(compiled.component(&Engine::default(), EMPTY).is_ok());
     }
 }

@@ -4,6 +4,9 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::component_type;
+use super::grants::{check_imports, is_ours};
+
 /// The version of `wit/` that this gateway provides.
 const VERSION: &str = "0.1.0";
 /// Versions of the contract that this gateway serves.
@@ -42,13 +45,14 @@ pub(super) fn component(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Stri
             "it is WebAssembly of an unknown version ({version:02x?}): build it as a component"
         ));
     }
-    let has_type = walk_sections(&bytes[8..])?;
+    let types = walk_sections(&bytes[8..])?;
     if version == COMPONENT {
         return Ok(bytes.into());
     }
-    if !has_type {
+    if types.is_empty() {
         return Err("it is a core module without a component type: make it with wit-bindgen from the gateway's `wit` folder".into());
     }
+    component_type::check(&types)?;
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(bytes)
@@ -69,20 +73,22 @@ pub(super) fn too_large(n_bytes: u64) -> String {
     )
 }
 
-/// Walks over all sections; returns whether one carries a component's type.
-fn walk_sections(mut rest: &[u8]) -> Result<bool, String> {
+/// Walks over all sections; returns what is in those that carry a component's type.
+fn walk_sections(mut rest: &[u8]) -> Result<Vec<&[u8]>, String> {
     let truncated = || "it is truncated: copy or build it again".to_owned();
-    let mut has_type = false;
+    let mut types = Vec::new();
     while let [id, after @ ..] = rest {
         let (len, after) = leb128(after).ok_or_else(truncated)?;
         let section = after.get(..len).ok_or_else(truncated)?;
         if *id == 0 {
-            let name = leb128(section).and_then(|(len, after)| after.get(..len));
-            has_type |= name.is_some_and(|name| name.starts_with(b"component-type"));
+            let named = leb128(section).and_then(|(len, after)| after.split_at_checked(len));
+            types.extend(
+                named.filter(|(name, _)| name.starts_with(b"component-type")).map(|(_, type_)| type_),
+            );
         }
         rest = &after[len..];
     }
-    Ok(has_type)
+    Ok(types)
 }
 
 fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -129,39 +135,14 @@ fn shape_of(name: &str, imports: &[String], exports: &[String], may_embed: bool)
     if !shape.is_preprocessor && !shape.is_chunker {
         return Err("it exports neither `preprocessor` nor `chunker`, and so has nothing to do".into());
     }
-    if shape.needs_embedder && !may_embed {
-        return Err(format!(
-            "it needs `embedder`, which it is not granted: add grants = [\"embed\"] to the [[plugin]] table of `{name}`"
-        ));
-    }
-    match imports.iter().find(|name| !is_provided(name)) {
-        Some(name) if name.starts_with("wasi:") && name.contains("@0.3") => {
-            Err(format!("it needs `{name}` of WASI 0.3: build it for WASI 0.2 (wasm32-wasip2)"))
-        }
-        Some(name) => Err(format!(
-            "it needs `{name}`, which the gateway does not provide: there are `log`, `text`, `embedder`, and WASI 0.2 without HTTP"
-        )),
-        None => Ok(shape),
-    }
+    check_imports(name, imports, may_embed)?;
+    Ok(shape)
 }
 
 /// Returns the version of an interface of the contract that is not served.
 fn foreign_version(name: &str) -> Option<&str> {
     let (_, version) = name.strip_prefix("embergate:plugin/")?.split_once('@')?;
     (!version.starts_with(SERVED)).then_some(version)
-}
-
-fn is_ours(name: &str, interface: &str) -> bool {
-    let rest = name.strip_prefix("embergate:plugin/").and_then(|rest| rest.strip_prefix(interface));
-    rest.is_some_and(|rest| rest.starts_with('@'))
-}
-
-fn is_provided(name: &str) -> bool {
-    const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-    if let Some((package, rest)) = name.strip_prefix("wasi:").and_then(|rest| rest.split_once('/')) {
-        return WASI.contains(&package) && rest.contains("@0.2");
-    }
-    ["types", "log", "text", "embedder"].iter().any(|interface| is_ours(name, interface))
 }
 
 #[cfg(test)]
@@ -235,26 +216,5 @@ mod tests {
     #[test]
     fn a_plugin_without_a_role_is_refused() {
         check_shape(&[], &[LIFECYCLE], Err("neither `preprocessor` nor `chunker`"));
-    }
-
-    #[test]
-    fn a_missing_grant_comes_with_the_line_that_gives_it() {
-        let imports = ["embergate:plugin/embedder@0.1.0"];
-        check_shape(
-            &imports,
-            &[LIFECYCLE, CHUNKER],
-            Err("add grants = [\"embed\"] to the [[plugin]] table of `legal`"),
-        );
-    }
-
-    #[test]
-    fn http_is_not_provided() {
-        let imports = ["wasi:http/types@0.2.3"];
-        check_shape(&imports, &[LIFECYCLE, CHUNKER], Err("it needs `wasi:http/types@0.2.3`, which"));
-    }
-
-    #[test]
-    fn wasi_of_the_next_generation_is_refused() {
-        check_shape(&["wasi:cli/run@0.3.0"], &[LIFECYCLE, CHUNKER], Err("build it for WASI 0.2"));
     }
 }

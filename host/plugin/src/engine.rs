@@ -6,9 +6,12 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 use super::bindings::embergate::plugin::{embedder, log, text, types};
+use super::metering::Metering;
 use super::state::State;
 use super::{LOG, Limits};
 
@@ -27,7 +30,9 @@ pub(super) struct Runtime {
     linker: Linker<State>,
     /// The same and `embedder`.
     embedding_linker: Linker<State>,
-    ticker: Ticker,
+    pub(super) metering: Metering,
+    /// Nothing where guests are not interrupted by the clock.
+    ticker: Option<Ticker>,
     /// Calls on large documents at once: one core, and one instance of each
     /// plugin that may have several, are always left to small ones.
     pub(super) bulk: tokio::sync::Semaphore,
@@ -35,8 +40,12 @@ pub(super) struct Runtime {
 
 impl Runtime {
     /// Makes room for `instances` instances within the largest of `limits`.
-    pub(super) fn new(instances: usize, limits: &[Limits]) -> wasmtime::Result<Arc<Self>> {
-        let engine = engine(instances, limits)?;
+    pub(super) fn new(
+        instances: usize,
+        limits: &[Limits],
+        metering: Metering,
+    ) -> wasmtime::Result<Arc<Self>> {
+        let engine = engine(instances, limits, metering)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         types::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
@@ -48,8 +57,8 @@ impl Runtime {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let fewest = limits.iter().map(|limits| limits.instances).min().unwrap_or(1);
         let bulk = tokio::sync::Semaphore::new(cores.min(fewest).saturating_sub(1).max(1));
-        let ticker = Ticker::spawn(engine.weak());
-        Ok(Arc::new(Self { engine, linker, embedding_linker, ticker, bulk }))
+        let ticker = (metering == Metering::Epoch).then(|| Ticker::spawn(engine.weak()));
+        Ok(Arc::new(Self { engine, linker, embedding_linker, metering, ticker, bulk }))
     }
 
     pub(super) fn linker(&self, may_embed: bool) -> &Linker<State> {
@@ -57,19 +66,23 @@ impl Runtime {
     }
 
     /// Keeps the clock ticking until the answer is dropped.
-    pub(super) fn running(&self) -> Running<'_> {
-        self.ticker.wake();
-        Running(&self.ticker.shared)
+    pub(super) fn running(&self) -> Option<Running<'_>> {
+        let ticker = self.ticker.as_ref()?;
+        ticker.wake();
+        Some(Running(&ticker.shared))
     }
 }
 
-fn engine(instances: usize, limits: &[Limits]) -> wasmtime::Result<Engine> {
+fn engine(instances: usize, limits: &[Limits], metering: Metering) -> wasmtime::Result<Engine> {
     let mut config = wasmtime::Config::new();
+    metering.configure(&mut config);
     config
         .concurrency_support(false)
-        .epoch_interruption(true)
+        // What WebAssembly leaves to the processor: guests can read the bits of a NaN.
         .relaxed_simd_deterministic(true)
+        .cranelift_nan_canonicalization(true)
         .generate_address_map(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(FIBER_STACK);
 
@@ -104,7 +117,8 @@ fn pool(instances: usize, limits: &[Limits]) -> PoolingAllocationConfig {
         .total_core_instances(slots.saturating_mul(16))
         .max_memory_size(usize::try_from(memory).unwrap_or(usize::MAX))
         .table_elements(elements as usize)
-        .max_unused_warm_slots(slots)
+        // Plugins that were replaced leave slots with memory in them that nobody asks for again.
+        .max_unused_warm_slots(slots / 4)
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10);

@@ -4,12 +4,13 @@
 //! it looks at the call's deadline.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use embergate_core::document::{self, Document};
 use embergate_core::model::ModelName;
 use embergate_core::tokenizer::Tokenizer;
+use tokio::sync::Semaphore;
 use wasmtime::{Trap, bail};
 
 use super::bindings::embergate::plugin::types::{Error, OffsetUnit, Span};
@@ -28,6 +29,10 @@ const ITEM_BYTES: usize = 64;
 /// Bytes of a log line's message and of each of its fields, at most.
 const LOG_BYTES: usize = 1_024;
 const LOG_FIELDS: usize = 16;
+
+/// For work on large documents: as much at once as there are cores.
+static PLACES: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))));
 
 /// The documents of a call, and what the gateway does with them for the guest.
 pub(super) struct Work {
@@ -85,7 +90,14 @@ async fn run<T: Send + 'static>(
     let done = if n_bytes <= SLICE_BYTES {
         work(&mut in_time)
     } else {
-        tokio::task::spawn_blocking(move || work(&mut in_time)).await?
+        // Not all work can stop in its middle: what goes on for a call that was stopped keeps its
+        // place, so that there is never more of it than this machine can do.
+        let place = Arc::clone(&PLACES).acquire_owned().await?;
+        let work = move || {
+            let _place = place;
+            work(&mut in_time)
+        };
+        tokio::task::spawn_blocking(work).await?
     };
     done.ok_or_else(|| Trap::Interrupt.into())
 }
@@ -181,8 +193,9 @@ impl embedder::Host for State {
         };
         let model = work.model.clone();
         let n_bytes: usize = spans.iter().map(|span| span.end.saturating_sub(span.start) as usize).sum();
-        if SLICE_BYTES.max(4 * text.len()) < n_bytes {
-            return Ok(Err(Error::InvalidInput("the spans are more than four times the document".into())));
+        let in_all = work.texts.iter().map(|text| text.len()).sum();
+        if let Err(why) = self.quota.take(spans.len(), n_bytes, in_all) {
+            return Ok(Err(Error::Unavailable(why)));
         }
         let texts = in_bytes(&text, unit, &spans)?;
         let texts = texts.iter().map(|span| text[span.start..span.end].to_owned()).collect();
@@ -213,6 +226,11 @@ impl log::Host for State {
         self.log_lines -= 1;
         let plugin = &*self.plugin;
         let message = cut(&message);
+        if level == log::Level::Error {
+            // For plugins without a standard error: the last words before a panic.
+            self.stderr.keep(message.as_bytes());
+            self.stderr.keep(b"\n");
+        }
         let fields: Vec<_> =
             fields.iter().take(LOG_FIELDS).map(|(name, value)| (cut(name), cut(value))).collect();
         match level {
@@ -268,7 +286,7 @@ fn count_all<'t>(
                 return None;
             }
         }
-        counts.push(tokenizer.count(text));
+        counts.push(tokenizer.count_while(text, go_on)?);
     }
     Some(counts)
 }

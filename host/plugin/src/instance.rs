@@ -1,24 +1,27 @@
 //! Instances of one plugin: made, lent for one call at a time, retired.
 
+mod failure; // how one came to its end
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use wasmtime::Store;
 use wasmtime::component::InstancePre;
-use wasmtime::{Store, Trap, WasmBacktrace};
 
+use self::failure::{Allowed, Failure, StartError, message};
 use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::{chunker, lifecycle, preprocessor};
 use super::contract::Shape;
 use super::engine::{Running, Runtime};
+use super::load::Fault;
+use super::metering::{Late, Metering, within};
 use super::settings::Settings;
-use super::state::{State, on_tick};
-use super::{Limits, PluginError};
+use super::state::State;
+use super::{At, Limits, PluginError, Subject, words};
 
 /// Growth of its memory, past what it had after `start`, that an instance may keep.
 const KEEP_BYTES: usize = 8 << 20;
-/// Functions that an error names of the stack on which a guest trapped.
-const FRAMES: usize = 4;
 
 /// One instance with its memory, its limits and its exports.
 pub(super) struct Instance {
@@ -41,11 +44,17 @@ pub(super) struct Instances {
     lifecycle: lifecycle::GuestIndices,
     preprocessor: Option<preprocessor::GuestIndices>,
     chunker: Option<chunker::GuestIndices>,
-    /// One for each instance that may exist.
-    permits: Semaphore,
-    idle: Mutex<Vec<Instance>>,
-    /// How long calls took, those that failed included.
-    seconds: metrics::Histogram,
+    /// One for each instance that may be at work, this plugin's successors included.
+    permits: Arc<Semaphore>,
+    idle: Mutex<Idle>,
+}
+
+/// Instances that wait for a call.
+#[derive(Default)]
+struct Idle {
+    instances: Vec<Instance>,
+    /// Whether another plugin serves under the name by now: nothing is kept any more.
+    is_replaced: bool,
 }
 
 /// An instance out on a call. Whoever drops it, as a cancelled call does, drops
@@ -55,8 +64,8 @@ pub(super) struct Lent<'i> {
     instances: &'i Instances,
     function: &'static str,
     started: Instant,
-    time: Duration,
-    _running: Running<'i>,
+    allowed: Allowed,
+    _running: Option<Running<'i>>,
     _permit: SemaphorePermit<'i>,
 }
 
@@ -74,7 +83,7 @@ impl Instances {
         linked: InstancePre<State>,
         shape: Shape,
         (limits, settings): (Limits, Settings),
-    ) -> Result<(Self, Info), String> {
+    ) -> Result<(Self, Info), Fault> {
         let differs = |error: wasmtime::Error| format!("it differs from the contract: {error:#}");
         let lifecycle = lifecycle::GuestIndices::new(&linked).map_err(differs)?;
         let preprocessor = shape
@@ -84,8 +93,7 @@ impl Instances {
             .map_err(differs)?;
         let chunker =
             shape.is_chunker.then(|| chunker::GuestIndices::new(&linked)).transpose().map_err(differs)?;
-        let permits = Semaphore::new(limits.instances.max(1));
-        let seconds = metrics::histogram!("embergate_plugin_call_seconds", "plugin" => name.to_string());
+        let permits = Arc::new(Semaphore::new(limits.instances.max(1)));
         let mut instances = Self {
             runtime,
             name,
@@ -98,35 +106,34 @@ impl Instances {
             chunker,
             permits,
             idle: Mutex::default(),
-            seconds,
         };
-        let (instance, info) = instances.start().await.map_err(|error| match error {
-            StartError::Refused(types::Error::InvalidConfig(why)) => {
-                format!("it refuses its configuration: {why}")
-            }
-            StartError::Refused(error) => format!("it refuses to start: {}", message(error)),
-            StartError::Failed { reason, output } => format!("it fails to start: {reason}{output}"),
-        })?;
-        instances.version.clone_from(&info.version);
-        instances.lock().push(instance);
+        let (instance, info) = instances.start().await.map_err(StartError::into_fault)?;
+        instances.version = words::cut(&words::sentence(&info.version), words::VERSION);
+        instances.lock().instances.push(instance);
         Ok((instances, info))
     }
 
-    /// Lends an instance for a call of `function` on `n_bytes` of text.
+    /// Lends an instance for a call of `function` on `n_bytes` of text, within `time`.
     ///
     /// # Errors
     /// All instances stay busy, or a new one does not start.
-    pub(super) async fn lend(&self, function: &'static str, n_bytes: usize) -> Result<Lent<'_>, PluginError> {
+    pub(super) async fn lend(
+        &self,
+        function: &'static str,
+        n_bytes: usize,
+        time: Duration,
+    ) -> Result<Lent<'_>, PluginError> {
         let permit = self.permit().await?;
         let running = self.runtime.running();
-        let idle = self.lock().pop();
+        let idle = self.lock().instances.pop();
         let mut instance = match idle {
             Some(instance) => instance,
             None => self.start().await.map_err(|error| self.not_started(error))?.0,
         };
-        let (started, time) = (Instant::now(), self.limits.time_for(n_bytes));
-        instance.arm(started + time, &self.limits);
-        Ok(Lent { instance, instances: self, function, started, time, _running: running, _permit: permit })
+        let (started, allowed) = (Instant::now(), Allowed { time, fuel: self.limits.fuel_for(n_bytes) });
+        let armed = instance.arm(started, allowed, (&self.limits, self.runtime.metering));
+        armed.map_err(|error| self.not_started(StartError::of(&error)))?;
+        Ok(Lent { instance, instances: self, function, started, allowed, _running: running, _permit: permit })
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>, PluginError> {
@@ -142,25 +149,23 @@ impl Instances {
     /// Instantiates and calls `start`, both within the time of a small call.
     async fn start(&self) -> Result<(Instance, Info), StartError> {
         let _running = self.runtime.running();
+        let metering = self.runtime.metering;
         let mut store = Store::new(&self.runtime.engine, State::new(Arc::clone(&self.name), &self.limits));
         store.limiter(|state| &mut state.budget);
-        store.epoch_deadline_callback(on_tick);
+        metering.prepare(&mut store).map_err(|error| StartError::of(&error))?;
         store.set_max_component_handles(self.limits.handles as usize);
         let mut instance = Instance { store, preprocessor: None, chunker: None, uses: 0, settled: 0 };
-        instance.arm(Instant::now() + self.limits.time, &self.limits);
+        let (started, allowed) = (Instant::now(), Allowed { time: self.limits.time, fuel: self.limits.fuel });
+        let armed = instance.arm(started, allowed, (&self.limits, metering));
+        armed.map_err(|error| StartError::of(&error))?;
 
-        let started = tokio::time::timeout(self.limits.time, self.start_in(&mut instance)).await;
-        let state = instance.store.data();
-        let failed = |reason| StartError::Failed { reason, output: state.stderr.as_suffix() };
-        match started {
-            Err(_) => Err(failed(format!("stopped after {:?}", self.limits.time))),
-            Ok(Err(error)) => Err(failed(match &state.budget.denied {
-                Some(limit) => limit.clone(),
-                None => reason(&error),
-            })),
+        let deadline = started + allowed.time;
+        match within(deadline, self.start_in(&mut instance)).await {
+            Err(Late) => Err(StartError::Failed(instance.overdue(allowed, &self.limits))),
+            Ok(Err(error)) => Err(StartError::Failed(instance.failure(&error, allowed, &self.limits))),
             Ok(Ok(Err(refused))) => Err(StartError::Refused(refused)),
             Ok(Ok(Ok(info))) => {
-                instance.settled = state.budget.memory;
+                instance.settled = instance.store.data().budget.memory;
                 Ok((instance, info))
             }
         }
@@ -169,127 +174,138 @@ impl Instances {
     async fn start_in(&self, instance: &mut Instance) -> wasmtime::Result<Result<Info, types::Error>> {
         let store = &mut instance.store;
         let exports = self.linked.instantiate_async(&mut *store).await?;
-        let lifecycle = self.lifecycle.load(&mut *store, &exports)?;
+        let lifecycle = self.lifecycle.load(&mut *store, &exports).map_err(differs)?;
         if let Some(indices) = &self.preprocessor {
-            instance.preprocessor = Some(indices.load(&mut *store, &exports)?);
+            instance.preprocessor = Some(indices.load(&mut *store, &exports).map_err(differs)?);
         }
         if let Some(indices) = &self.chunker {
-            instance.chunker = Some(indices.load(&mut *store, &exports)?);
+            instance.chunker = Some(indices.load(&mut *store, &exports).map_err(differs)?);
         }
         self.settings.start(&lifecycle, store).await
     }
 
-    fn not_started(&self, error: StartError) -> PluginError {
-        let (plugin, version) = (self.name.to_string(), self.version.clone());
-        match error {
-            StartError::Refused(error) => PluginError::Refused { plugin, version, message: message(error) },
-            StartError::Failed { reason, output } => {
-                PluginError::Trapped { plugin, version, function: "start", reason, stderr: output }
-            }
+    /// Has these and `before` share what both may have at work.
+    pub(super) fn succeed(&mut self, before: &Self) {
+        self.permits = Arc::clone(&before.permits);
+    }
+
+    /// Lets all go that wait, and those at work once they are done: another plugin took the place.
+    pub(super) fn replaced(&self) {
+        let waiting = {
+            let mut idle = self.lock();
+            idle.is_replaced = true;
+            std::mem::take(&mut idle.instances)
+        };
+        drop(waiting);
+    }
+
+    /// Lets all go that wait; the next call gets a new one.
+    pub(super) fn start_over(&self) {
+        let waiting = std::mem::take(&mut self.lock().instances);
+        drop(waiting);
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_waiting(&self) -> usize {
+        self.lock().instances.len()
+    }
+
+    fn keep(&self, instance: Instance) {
+        let mut idle = self.lock();
+        if !idle.is_replaced {
+            idle.instances.push(instance);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+    fn not_started(&self, error: StartError) -> PluginError {
+        match error {
+            StartError::Refused(error) => self.refused("start", error),
+            StartError::Failed(failure) => self.failed("start", self.limits.time, failure),
+        }
+    }
+
+    fn refused(&self, function: &'static str, error: types::Error) -> PluginError {
+        PluginError::Refused { at: self.at(function), message: message(error) }
+    }
+
+    fn failed(&self, function: &'static str, after: Duration, failure: Failure) -> PluginError {
+        let at = self.at(function);
+        match failure {
+            Failure::Stopped { limit, inside } => PluginError::Stopped { at, after, limit, inside },
+            Failure::Trapped { reason, inside } => PluginError::Trapped { at, reason, inside },
+        }
+    }
+
+    /// A call of `function`; whoever made it knows of its documents.
+    fn at(&self, function: &'static str) -> Box<At> {
+        let (plugin, version) = (self.name.to_string(), self.version.clone());
+        Box::new(At { plugin, version, function, documents: Subject::None })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum StartError {
-    Refused(types::Error),
-    Failed { reason: String, output: String },
-}
-
 impl Instance {
     /// Sets the limits of the next call anew.
-    fn arm(&mut self, deadline: Instant, limits: &Limits) {
-        self.store.set_epoch_deadline(1);
+    fn arm(
+        &mut self,
+        started: Instant,
+        allowed: Allowed,
+        (limits, metering): (&Limits, Metering),
+    ) -> wasmtime::Result<()> {
+        metering.arm(&mut self.store, allowed.fuel)?;
         self.store.set_hostcall_fuel(usize::try_from(limits.output.as_u64()).unwrap_or(usize::MAX));
         let state = self.store.data_mut();
-        state.deadline = deadline;
+        state.deadline = started + allowed.time;
         state.log_lines = limits.log_lines;
         state.stderr.clear();
         state.budget.denied = None;
+        state.begin();
+        Ok(())
     }
 }
 
 impl Lent<'_> {
     /// When the call is stopped.
     pub(super) fn deadline(&self) -> Instant {
-        self.started + self.time
+        self.started + self.allowed.time
     }
 
     /// Takes the result of the call: brings the instance back when it answered,
     /// and says what happened when it did not.
     pub(super) fn finish<T>(
         mut self,
-        result: Result<wasmtime::Result<Result<T, types::Error>>, tokio::time::error::Elapsed>,
+        result: Result<wasmtime::Result<Result<T, types::Error>>, Late>,
     ) -> Result<T, PluginError> {
-        self.instances.seconds.record(self.started.elapsed());
         let answer = match result {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(self.failed(&error)),
-            Err(_) => return Err(self.stopped(format!("a call may take {:?}", self.time))),
+            Ok(Err(error)) => {
+                let failure = self.instance.failure(&error, self.allowed, &self.instances.limits);
+                return Err(self.failed(failure));
+            }
+            Err(Late) => return Err(self.failed(self.instance.overdue(self.allowed, &self.instances.limits))),
         };
-        let Instances { name, version, limits, .. } = self.instances;
+        let (instances, function) = (self.instances, self.function);
+        let limits = &instances.limits;
         let instance = &mut self.instance;
         instance.uses += 1;
         let memory = instance.store.data().budget.memory;
         if instance.uses < limits.uses && memory <= instance.settled + KEEP_BYTES {
-            self.instances.lock().push(self.instance);
+            instances.keep(self.instance);
         }
-        answer.map_err(|error| PluginError::Refused {
-            plugin: name.to_string(),
-            version: version.clone(),
-            message: message(error),
-        })
+        answer.map_err(|error| instances.refused(function, error))
     }
 
-    fn failed(&self, error: &wasmtime::Error) -> PluginError {
-        let state = self.instance.store.data();
-        if matches!(error.downcast_ref(), Some(Trap::Interrupt)) {
-            return self.stopped(format!("a call may take {:?}", self.time));
-        }
-        if let Some(limit) = &state.budget.denied {
-            return self.stopped(limit.clone());
-        }
-        // Wasmtime has no type for this error.
-        if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
-            return self.stopped(format!("it handed over more than {}", self.instances.limits.output));
-        }
-        PluginError::Trapped {
-            plugin: self.instances.name.to_string(),
-            version: self.instances.version.clone(),
-            function: self.function,
-            reason: reason(error),
-            stderr: state.stderr.as_suffix(),
-        }
-    }
-
-    fn stopped(&self, limit: String) -> PluginError {
-        PluginError::Stopped {
-            plugin: self.instances.name.to_string(),
-            version: self.instances.version.clone(),
-            function: self.function,
-            after: self.started.elapsed(),
-            limit,
-        }
+    fn failed(&self, failure: Failure) -> PluginError {
+        self.instances.failed(self.function, self.started.elapsed(), failure)
     }
 }
 
-/// The cause, and the functions that were running.
-fn reason(error: &wasmtime::Error) -> String {
-    let cause = error.root_cause().to_string();
-    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
-    let names: Vec<_> = frames.iter().filter_map(|frame| frame.func_name()).take(FRAMES).collect();
-    if names.is_empty() { cause } else { format!("{cause}, in {}", names.join(" called by ")) }
-}
-
-fn message(error: types::Error) -> String {
-    match error {
-        types::Error::InvalidInput(why) => format!("invalid input: {why}"),
-        types::Error::InvalidConfig(why) => format!("invalid configuration: {why}"),
-        types::Error::Unsupported(why) => format!("unsupported: {why}"),
-        types::Error::Unavailable(why) => format!("unavailable: {why}"),
-        types::Error::Internal(why) => format!("internal error: {why}"),
-    }
+/// An interface of ours with other types in it.
+fn differs(error: wasmtime::Error) -> wasmtime::Error {
+    wasmtime::Error::msg(format!(
+        "its types differ from the contract: {error:#}: build it again with this gateway's `wit` folder"
+    ))
 }

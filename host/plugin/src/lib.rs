@@ -1,37 +1,65 @@
 //! WebAssembly components: loaded, checked against the contract, lent for one
 //! call at a time, and never trusted.
 //!
-//! `load` finds components, `contract` and `compiled` make them ready, `instance`
-//! lends them out under the limits that `state` and `engine` enforce, `imports`
-//! serves them, and `check` reads what they answer.
+//! `sources` finds components, `load`, `contract` and `compiled` make them ready, `grants`
+//! says what each may want, and `life` follows their folder while the gateway runs.
+//! `instance` lends them out under the limits that `state`, `engine` and `metering` enforce,
+//! `imports` serves them within their `quota`, in `surroundings` where nothing is, and
+//! `check` reads what they answer. `breaker` takes a plugin out of service that fails again
+//! and again, and `on_error` finds who stands in.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use embergate_core::document::source_map::Patch;
 use embergate_core::model::{Embedding, ModelName, Purpose};
 use embergate_core::tokenizer::Tokenizer;
+use embergate_core::units::ByteSize;
 use serde::{Deserialize, Serialize};
 
 mod bindings;
+mod breaker;
 mod call;
 mod check;
 mod compiled;
+mod component_type;
 mod contract;
 mod engine;
+mod error;
+mod grants;
+mod held;
 mod imports;
+mod inside;
 mod instance;
+mod life;
 mod limits;
 mod load;
+mod metering;
 mod offsets;
+mod on_error;
+mod quota;
 pub mod segment;
 mod settings;
+mod sources;
 mod state;
+mod surroundings;
+mod tally;
+mod tryout;
+mod words;
 
+pub use breaker::{BreakerConfig, Outage};
+pub use error::{At, Class, LimitMet, PluginError, Subject};
+pub use held::Held;
+pub use inside::{Inside, Output};
+pub use life::{Change, Refused, Reload, Role, Use};
 pub use limits::{Limits, OwnLimits};
+pub use metering::Metering;
+pub use on_error::{Instead, OnError, Processed, Split};
+pub use tally::{Calls, LastError};
 
 /// What log lines stand under: the name by which the gateway, and so `log.filter`, knows this package.
 const LOG: &str = "embergate::plugin";
@@ -44,17 +72,59 @@ pub struct Config {
     pub dir: PathBuf,
     /// Where compiled code is kept; the user's cache folder when absent.
     pub cache_dir: Option<PathBuf>,
+    /// Bytes of compiled code that are kept, at most.
+    pub max_compiled: ByteSize,
+    /// Whether every file needs the `sha256` of its table.
+    pub require_pins: bool,
+    /// Whether a file has to answer a first call before it serves.
+    pub smoke_test: bool,
+    /// Whether files that come, change or go while `serve` runs take effect.
+    pub watch: bool,
+    /// How long a file has to stay as it is before it is read.
+    #[serde(with = "humantime_serde")]
+    pub settle: Duration,
+    /// How often the folder is looked at where the system tells of no change, at least.
+    #[serde(with = "humantime_serde")]
+    pub look_every: Duration,
+    /// Of those that do not say it themselves.
+    pub isolation: Isolation,
+    pub metering: Metering,
     pub limits: Limits,
+    pub breaker: BreakerConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { dir: "plugins".into(), cache_dir: None, limits: Limits::default() }
+        Self {
+            dir: "plugins".into(),
+            cache_dir: None,
+            max_compiled: ByteSize::gib(1),
+            require_pins: false,
+            smoke_test: true,
+            watch: true,
+            settle: Duration::from_millis(500),
+            look_every: Duration::from_secs(5),
+            isolation: Isolation::default(),
+            metering: Metering::default(),
+            limits: Limits::default(),
+            breaker: BreakerConfig::default(),
+        }
     }
 }
 
+/// How far calls of one plugin are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// An instance serves many calls, one at a time: what it remembers of one, the next may see.
+    #[default]
+    Shared,
+    /// Each call gets an instance of its own.
+    PerCall,
+}
+
 /// A `[[plugin]]` table.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginConfig {
     pub name: String,
@@ -70,6 +140,11 @@ pub struct PluginConfig {
     /// The file's SHA-256, in hexadecimal.
     #[serde(default)]
     pub sha256: Option<String>,
+    #[serde(default)]
+    pub on_error: OnError,
+    /// As `[plugins]` says when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
     #[serde(default)]
     pub limits: Option<OwnLimits>,
 }
@@ -112,9 +187,11 @@ pub struct Preprocessed {
     pub metadata: Vec<(String, String)>,
 }
 
-/// All plugins that are loaded, by name.
+/// The plugins that serve at this moment. Who holds one that was replaced goes on with it until done.
 pub struct Plugins {
-    plugins: BTreeMap<String, Arc<Plugin>>,
+    serving: ArcSwap<BTreeMap<String, Arc<Plugin>>>,
+    /// Nothing where nothing is ever loaded.
+    life: Option<life::Life>,
 }
 
 /// One loaded plugin.
@@ -124,6 +201,12 @@ pub struct Plugin {
     info: PluginInfo,
     fingerprint: String,
     limits: Limits,
+    breaker: breaker::Breaker,
+    on_error: OnError,
+    /// The one that `on_error` names, as it is loaded now.
+    fallback: Mutex<Option<Arc<Self>>>,
+    loaded_at: SystemTime,
+    tally: Arc<tally::Tally>,
     /// Whether the texts of a call have to be kept at hand for its imports.
     uses_text: bool,
 }
@@ -143,34 +226,30 @@ pub struct PluginInfo {
     pub needs_embedder: bool,
 }
 
-/// Why a call brought nothing. A plugin that refuses gave an answer; one that
-/// traps has a bug; one that is stopped met a limit of ours.
-#[derive(Debug, thiserror::Error)]
-pub enum PluginError {
-    #[error("there is no plugin `{name}`; there are: {known}")]
-    Unknown { name: String, known: String },
-    #[error("plugin `{plugin}` is no {role}")]
-    Role { plugin: String, role: &'static str },
-    #[error("cannot load plugin `{plugin}` from {source_name}: {reason}")]
-    Load { plugin: String, source_name: String, reason: String },
-    #[error("plugin `{plugin}` {version} refused: {message}")]
-    Refused { plugin: String, version: String, message: String },
-    #[error("plugin `{plugin}` {version} trapped in `{function}`: {reason}{stderr}")]
-    Trapped { plugin: String, version: String, function: &'static str, reason: String, stderr: String },
-    #[error("plugin `{plugin}` {version} was stopped in `{function}` after {after:?}: {limit}")]
-    Stopped { plugin: String, version: String, function: &'static str, after: Duration, limit: String },
-    #[error(
-        "plugin `{plugin}` {version} broke the contract in `{function}` on document `{document}`: {reason}"
-    )]
-    Contract { plugin: String, version: String, function: &'static str, document: String, reason: String },
-    #[error("plugin `{plugin}` has no instance free within {within:?}")]
-    Busy { plugin: String, within: Duration },
+/// What is known of a plugin that is loaded, and of its calls.
+#[derive(Clone, Debug)]
+pub struct PluginStatus {
+    pub info: PluginInfo,
+    /// Of its component, its configuration and its grants.
+    pub fingerprint: String,
+    pub limits: Limits,
+    pub loaded_at: SystemTime,
+    pub calls: Calls,
+    /// Nothing where it is in service.
+    pub outage: Option<Outage>,
+}
+
+impl PluginInfo {
+    /// Nothing where it is bundled.
+    pub fn file(&self) -> Option<&str> {
+        sources::file_of(&self.source)
+    }
 }
 
 impl Plugins {
     /// No plugins at all.
     pub fn none() -> Self {
-        Self { plugins: BTreeMap::new() }
+        Self { serving: ArcSwap::default(), life: None }
     }
 
     /// Loads the bundled plugins, those in `config.dir` over them, and those of `tables`.
@@ -178,7 +257,28 @@ impl Plugins {
     /// # Errors
     /// The first plugin that cannot be loaded, with what its author or the operator can do.
     pub async fn load(config: &Config, tables: &[PluginConfig]) -> Result<Self, PluginError> {
-        Ok(Self { plugins: load::load(config, tables).await? })
+        // What changes from here on is seen as a change.
+        let seen = life::look(config, tables);
+        let found = sources::find(config, tables)?;
+        let loader = load::Loader::new(config, tables, &found)?;
+        let serving = ArcSwap::from_pointee(loader.load_all(found).await?);
+        Ok(Self { serving, life: Some(life::Life::new(loader, seen)) })
+    }
+
+    /// Follows the folder of plugins for as long as it is polled: files that come, change or go
+    /// take effect, unless they are no good or `uses` says that they are needed. `changed` is
+    /// told of each, once it serves.
+    ///
+    /// Returns at once where there is nothing to follow, and else never.
+    pub async fn follow(&self, uses: Vec<Use>, changed: impl Fn(&Change<'_>) + Send + Sync) {
+        if let Some(life) = &self.life {
+            life.follow(&self.serving, uses, &changed).await;
+        }
+    }
+
+    /// Files that are there and do not serve, and why, by the names that they would have.
+    pub fn refused(&self) -> Vec<Refused> {
+        self.life.as_ref().map(life::Life::refused).unwrap_or_default()
     }
 
     /// Loads one file as a plugin of its name and checks it, as `plugin check` does.
@@ -207,7 +307,12 @@ impl Plugins {
 
     /// All of them, by name.
     pub fn list(&self) -> Vec<PluginInfo> {
-        self.plugins.values().map(|plugin| plugin.info.clone()).collect()
+        self.serving.load().values().map(|plugin| plugin.info.clone()).collect()
+    }
+
+    /// All of them with what became of their calls, by name.
+    pub fn status(&self) -> Vec<PluginStatus> {
+        self.serving.load().values().map(|plugin| plugin.status()).collect()
     }
 
     fn find(
@@ -216,10 +321,12 @@ impl Plugins {
         role: &'static str,
         has_role: impl Fn(&PluginInfo) -> bool,
     ) -> Result<Arc<Plugin>, PluginError> {
-        let Some(plugin) = self.plugins.get(name) else {
-            let with_role = self.plugins.values().filter(|plugin| has_role(&plugin.info));
+        let serving = self.serving.load();
+        let Some(plugin) = serving.get(name) else {
+            let with_role = serving.values().filter(|plugin| has_role(&plugin.info));
             let known: Vec<_> = with_role.map(|plugin| plugin.name()).collect();
-            return Err(PluginError::Unknown { name: name.to_owned(), known: known.join(", ") });
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(PluginError::Unknown { name: name.to_owned(), role, known });
         };
         if !has_role(&plugin.info) {
             return Err(PluginError::Role { plugin: name.to_owned(), role });
@@ -236,5 +343,16 @@ impl Plugin {
     /// Changes when the component, its configuration or its grants change: 32 hexadecimal digits.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    pub fn status(&self) -> PluginStatus {
+        PluginStatus {
+            info: self.info.clone(),
+            fingerprint: self.fingerprint.clone(),
+            limits: self.limits.clone(),
+            loaded_at: self.loaded_at,
+            calls: self.tally.calls(),
+            outage: self.outage(),
+        }
     }
 }

@@ -9,7 +9,18 @@ use icu_segmenter::{GraphemeClusterSegmenter, SentenceSegmenter, WordSegmenter};
 /// Segments between two looks at whether to go on.
 const LOOK_EVERY: usize = 1_024;
 
-/// What a text is cut at.
+/// How a long text is handed to a segmenter, which cannot stop before its next segment ends.
+#[derive(Clone, Copy)]
+struct Slices {
+    /// A longer segment ends where its slice does.
+    n_bytes: usize,
+    /// Ends this near to a slice's end may not be ends where more of the text is seen.
+    n_unsure: usize,
+}
+
+const SLICES: Slices = Slices { n_bytes: 64 * 1024, n_unsure: 1024 };
+
+/// What a text is cut at. Of sentences, words and graphemes, none is longer than 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Boundary {
     /// After a paragraph separator, or after line ends with nothing but white
@@ -36,13 +47,16 @@ pub fn segment_while(text: &str, at: Boundary, go_on: &mut dyn FnMut() -> bool) 
         Boundary::Paragraph => ends(paragraphs(text), go_on),
         Boundary::Sentence => {
             let segmenter = SentenceSegmenter::new(SentenceBreakInvariantOptions::default());
-            ends(segmenter.segment_str(text), go_on)
+            slices_ends(text, SLICES, |slice| segmenter.segment_str(slice), go_on)
         }
         Boundary::Word => {
             let segmenter = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
-            ends(segmenter.segment_str(text), go_on)
+            slices_ends(text, SLICES, |slice| segmenter.segment_str(slice), go_on)
         }
-        Boundary::Grapheme => ends(GraphemeClusterSegmenter::new().segment_str(text), go_on),
+        Boundary::Grapheme => {
+            let segmenter = GraphemeClusterSegmenter::new();
+            slices_ends(text, SLICES, |slice| segmenter.segment_str(slice), go_on)
+        }
     }
 }
 
@@ -56,6 +70,34 @@ fn ends(breaks: impl Iterator<Item = usize>, go_on: &mut dyn FnMut() -> bool) ->
         ends.push(end as u32);
     }
     Some(ends)
+}
+
+/// The ends of what `breaks` finds in one slice after another. Each begins at an end, as the text
+/// does, so that it is cut as if nothing stood before it, which is how all of it is cut.
+fn slices_ends<'t, B: Iterator<Item = usize>>(
+    text: &'t str,
+    slices: Slices,
+    breaks: impl Fn(&'t str) -> B,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Option<Vec<u32>> {
+    let mut all = Vec::new();
+    let mut start = 0;
+    while start < text.len() {
+        if start != 0 && !go_on() {
+            return None;
+        }
+        let stop = text.ceil_char_boundary(start.saturating_add(slices.n_bytes));
+        let slice = &text[start..stop];
+        let sure = if stop == text.len() { slice.len() } else { slice.len() - slices.n_unsure };
+        let found = ends(breaks(slice).take_while(|end| *end <= sure), go_on)?;
+        let last = found.last().map_or(slice.len(), |end| *end as usize);
+        all.extend(found.iter().map(|end| start as u32 + end));
+        if found.is_empty() {
+            all.push(stop as u32);
+        }
+        start += last;
+    }
+    Some(all)
 }
 
 fn paragraphs(text: &str) -> impl Iterator<Item = usize> {
@@ -128,7 +170,42 @@ mod tests {
         check(Boundary::Word, "", &[]);
     }
 
+    #[test]
+    fn a_segment_without_an_end_has_one_after_64_kib() {
+        for (at, text) in [
+            (Boundary::Sentence, "kelp ".repeat(40_000)),
+            (Boundary::Word, "k".repeat(200_000)),
+            (Boundary::Grapheme, format!("e{}", "\u{301}".repeat(100_000))),
+        ] {
+            let ends = segment(&text, at);
+            assert!(ends.windows(2).all(|pair| (pair[1] - pair[0]) as usize <= SLICES.n_bytes + 4), "{at:?}");
+            assert_eq!(ends.last().copied(), Some(text.len() as u32));
+        }
+    }
+
+    #[test]
+    fn a_text_of_one_segment_can_be_given_up() {
+        let text = "ภาษาไทย".repeat(10_000);
+        for at in [Boundary::Sentence, Boundary::Grapheme] {
+            assert_eq!(segment_while(&text, at, &mut || false), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn slices_end_where_the_whole_does(text in "[a-z .\n\r\u{2029}é海🌊\u{301}]{0,1500}") {
+            let slices = Slices { n_bytes: 512, n_unsure: 256 };
+            let sentences = SentenceSegmenter::new(SentenceBreakInvariantOptions::default());
+            let words = WordSegmenter::new_auto(WordBreakInvariantOptions::default());
+            let graphemes = GraphemeClusterSegmenter::new();
+            let sliced = slices_ends(&text, slices, |slice| sentences.segment_str(slice), &mut || true);
+            prop_assert_eq!(sliced, Some(segment(&text, Boundary::Sentence)));
+            let sliced = slices_ends(&text, slices, |slice| words.segment_str(slice), &mut || true);
+            prop_assert_eq!(sliced, Some(segment(&text, Boundary::Word)));
+            let sliced = slices_ends(&text, slices, |slice| graphemes.segment_str(slice), &mut || true);
+            prop_assert_eq!(sliced, Some(segment(&text, Boundary::Grapheme)));
+        }
+
         #[test]
         fn segments_cover_the_text_on_characters(text in "[a-z .\n\r\u{2029}é海]{0,40}") {
             for at in [Boundary::Paragraph, Boundary::Sentence, Boundary::Word, Boundary::Grapheme] {

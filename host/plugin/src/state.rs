@@ -1,21 +1,24 @@
 //! What an instance of a plugin may see and use.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use embergate_core::units::ByteSize;
 use tokio::io::AsyncWrite;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::Limits;
 use super::imports::Work;
+use super::quota::Quota;
+use super::surroundings::{Dice, nothing_granted};
+use super::{LimitMet, Limits};
 
-/// Bytes of standard error that are kept for error messages: the last ones.
-const STDERR_BYTES: usize = 2_048;
+/// Bytes that a guest may write to its output at once.
+const WRITE_BYTES: usize = 4_096;
 /// Core instances, memories and tables of one component, at most.
 const PARTS: usize = 64;
 
@@ -26,6 +29,8 @@ pub(super) struct State {
     table: ResourceTable,
     pub(super) budget: Budget,
     pub(super) stderr: Stderr,
+    dice: Dice,
+    pub(super) quota: Quota,
     /// When the call under way is stopped.
     pub(super) deadline: Instant,
     /// Log lines that the call under way may still write.
@@ -36,19 +41,27 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(plugin: Arc<str>, limits: &Limits) -> Self {
-        let stderr = Stderr::default();
+        let (stderr, dice) = (Stderr::new(&limits.stderr), Dice::default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
             plugin,
-            wasi: nothing_granted(&stderr),
+            wasi: nothing_granted(limits, &stderr, &dice),
             table,
             budget: Budget::new(limits),
             stderr,
+            dice,
+            quota: Quota::new(limits),
             deadline: Instant::now(),
             log_lines: 0,
             work: None,
         }
+    }
+
+    /// Makes the next call as good as a first one, in what it may draw and use.
+    pub(super) fn begin(&mut self) {
+        self.dice.begin();
+        self.quota.begin();
     }
 }
 
@@ -66,56 +79,14 @@ pub(super) fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<Upd
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }
 
-/// A WASI without files, sockets, environment or arguments, in which it is always
-/// the same moment and every instance draws the same random numbers: the same
-/// input gives the same output.
-fn nothing_granted(output: &Stderr) -> WasiCtx {
-    static SEED: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut seed = vec![0; 1_024];
-        blake3::Hasher::new().update(b"embergate plugin").finalize_xof().fill(&mut seed);
-        seed
-    });
-    WasiCtx::builder()
-        .stdout(output.clone())
-        .stderr(output.clone())
-        .secure_random(Deterministic::new(SEED.clone()))
-        .insecure_random(Deterministic::new(SEED.clone()))
-        .insecure_random_seed(0x656d_6265_7267_6174_6500)
-        .wall_clock(StoppedClock)
-        .monotonic_clock(StoppedClock)
-        .build()
-}
-
-struct StoppedClock;
-
-impl HostWallClock for StoppedClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_secs(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
-impl HostMonotonicClock for StoppedClock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        0
-    }
-}
-
 /// Counts the memory and table elements of an instance against its limits.
 pub(super) struct Budget {
     pub(super) memory: usize,
     max_memory: usize,
     elements: usize,
     max_elements: usize,
-    /// The limit that the guest ran into, in words.
-    pub(super) denied: Option<String>,
+    /// The limit that the guest ran into.
+    pub(super) denied: Option<LimitMet>,
 }
 
 impl Budget {
@@ -134,8 +105,8 @@ impl ResourceLimiter for Budget {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let memory = self.memory.saturating_add(desired.saturating_sub(current));
         if self.max_memory < memory {
-            self.denied =
-                Some(format!("it asked for {memory} bytes of memory, more than {}", self.max_memory));
+            let how = format!("it asked for {memory} bytes of memory, more than {}", self.max_memory);
+            self.denied = Some(LimitMet { key: "memory", how });
             return Ok(false);
         }
         self.memory = memory;
@@ -145,8 +116,8 @@ impl ResourceLimiter for Budget {
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let elements = self.elements.saturating_add(desired.saturating_sub(current));
         if self.max_elements < elements {
-            self.denied =
-                Some(format!("it asked for {elements} table elements, more than {}", self.max_elements));
+            let how = format!("it asked for {elements} table elements, more than {}", self.max_elements);
+            self.denied = Some(LimitMet { key: "table_elements", how });
             return Ok(false);
         }
         self.elements = elements;
@@ -167,30 +138,32 @@ impl ResourceLimiter for Budget {
 }
 
 /// The last bytes that a guest wrote to its standard output and error.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Stderr {
     last: Arc<Mutex<VecDeque<u8>>>,
+    max_bytes: usize,
 }
 
 impl Stderr {
+    fn new(max_bytes: &ByteSize) -> Self {
+        let max_bytes = usize::try_from(max_bytes.as_u64()).unwrap_or(usize::MAX);
+        Self { last: Arc::default(), max_bytes }
+    }
+
     pub(super) fn clear(&self) {
         self.lock().clear();
     }
 
-    /// Returns what was written as the end of an error message; empty when nothing was.
-    pub(super) fn as_suffix(&self) -> String {
+    /// Returns what was written; empty when nothing was.
+    pub(super) fn text(&self) -> String {
         let bytes: Vec<u8> = self.lock().iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        match text.trim() {
-            "" => String::new(),
-            text => format!("; its last output: {text}"),
-        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn keep(&self, bytes: &[u8]) {
+    pub(super) fn keep(&self, bytes: &[u8]) {
         let mut last = self.lock();
-        let bytes = &bytes[bytes.len().saturating_sub(STDERR_BYTES)..];
-        let excess = (last.len() + bytes.len()).saturating_sub(STDERR_BYTES);
+        let bytes = &bytes[bytes.len().saturating_sub(self.max_bytes)..];
+        let excess = (last.len() + bytes.len()).saturating_sub(self.max_bytes);
         last.drain(..excess);
         last.extend(bytes);
     }
@@ -228,7 +201,7 @@ impl OutputStream for Stderr {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(STDERR_BYTES)
+        Ok(WRITE_BYTES)
     }
 }
 
@@ -243,17 +216,35 @@ mod tests {
 
     #[test]
     fn only_the_last_output_is_kept() {
-        let stderr = Stderr::default();
-        stderr.keep(&[b'a'; 4 * STDERR_BYTES]);
+        let stderr = Stderr::new(&ByteSize::b(9));
+        stderr.keep(&[b'a'; 64]);
         stderr.keep(b"the end");
-        let suffix = stderr.as_suffix();
-        assert!(suffix.ends_with("aathe end") && suffix.len() < STDERR_BYTES + 32);
+        assert_eq!(stderr.text(), "aathe end");
+    }
+
+    #[test]
+    fn no_output_is_kept_where_none_may_be() {
+        let stderr = Stderr::new(&ByteSize::b(0));
+        stderr.keep(b"the end");
+        assert_eq!(stderr.text(), "");
+    }
+
+    #[test]
+    fn the_tables_of_an_instance_have_their_elements_together() {
+        let mut budget = Budget::new(&Limits { table_elements: 10, ..Limits::default() });
+        assert!(budget.table_growing(0, 6, None).unwrap());
+        assert!(budget.table_growing(0, 4, None).unwrap());
+        assert!(!budget.table_growing(4, 5, None).unwrap());
+        let limit = budget.denied.unwrap();
+        assert_eq!(
+            (limit.key, &*limit.how),
+            ("table_elements", "it asked for 11 table elements, more than 10")
+        );
     }
 
     #[test]
     fn an_instance_may_grow_up_to_its_limit() {
-        let mut budget =
-            Budget::new(&Limits { memory: embergate_core::units::ByteSize::kib(128), ..Limits::default() });
+        let mut budget = Budget::new(&Limits { memory: ByteSize::kib(128), ..Limits::default() });
         assert!(budget.memory_growing(0, 64 << 10, None).unwrap());
         assert!(!budget.memory_growing(64 << 10, 192 << 10, None).unwrap());
         assert!(budget.denied.is_some());

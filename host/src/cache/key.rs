@@ -53,6 +53,14 @@ impl CacheKey {
         Self { may_be_cut: true, ..self }
     }
 
+    /// The key of vectors of the same text that went another way than the space says: `mark` tells which.
+    pub fn by_detour(self, mark: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.hash);
+        hasher.update(mark.as_bytes());
+        Self { hash: *hasher.finalize().as_bytes(), ..self }
+    }
+
     /// The key of vectors of the same text that are of all of it.
     pub fn of_all(self) -> Self {
         Self { may_be_cut: false, ..self }
@@ -75,6 +83,14 @@ mod tests {
     fn the_borders_between_parts_of_a_space_count() {
         assert_ne!(Space::new(&["ab", "c"]), Space::new(&["a", "bc"]));
         assert_ne!(Space::new(&["a"]), Space::new(&["a", ""]));
+    }
+
+    #[test]
+    fn each_detour_has_a_key_of_its_own() {
+        let key = CacheKey::new(&Space::new(&[]), Stamp::default(), "text");
+        assert_ne!(key, key.by_detour(""));
+        assert_ne!(key.by_detour("a"), key.by_detour("b"));
+        assert_eq!(key.of_a_part().by_detour("a").of_all(), key.by_detour("a"));
     }
 
     #[test]

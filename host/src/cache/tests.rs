@@ -5,7 +5,12 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use super::*;
 
 fn entry(n_numbers: usize) -> Entry {
-    Entry { embedding: Embedding::new(vec![1.0; n_numbers]).unwrap(), n_tokens: 1, extent: Extent::Whole }
+    Entry {
+        embedding: Embedding::new(vec![1.0; n_numbers]).unwrap(),
+        n_tokens: 1,
+        extent: Extent::Whole,
+        detour: None,
+    }
 }
 
 fn cache(max_bytes: u64) -> Cache {

@@ -4,7 +4,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::failure::Usage;
-use super::{Context, Ending};
+use super::{Context, Ending, covered};
+use crate::document::Coverage;
 use crate::store::{self, Collection};
 
 #[derive(Debug, Subcommand)]
@@ -29,11 +30,12 @@ impl Collections {
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
-    let (store, _) = store::open(&context.config.store, &context.folders.data).await?;
+    let (store, state) = store::open(&context.config.store, &context.folders.data).await?;
     let mut counted = Vec::new();
     for collection in store.collections().await? {
         let n_chunks = store.count(&collection.name, None).await?;
-        counted.push((collection, n_chunks));
+        let coverage = state.coverage(&collection.name).await?;
+        counted.push((collection, n_chunks, coverage));
     }
     if context.output.json {
         let collections: Vec<Value> = counted.iter().map(described).collect();
@@ -41,12 +43,14 @@ async fn list(context: &Context) -> anyhow::Result<()> {
     } else if counted.is_empty() {
         context.output.remark("there are no collections yet: embergate index PATH --collection NAME");
     } else {
-        let rows = counted.iter().map(|(collection, n_chunks)| {
+        let rows = counted.iter().map(|(collection, n_chunks, coverage)| {
             let Collection { name, model, dimensions, language, .. } = collection;
             let language = language.as_deref().unwrap_or("none");
-            [name.clone(), n_chunks.to_string(), model.clone(), dimensions.to_string(), language.to_owned()]
+            let (n_chunks, dimensions) = (n_chunks.to_string(), dimensions.to_string());
+            let coverage = covered::share(coverage).unwrap_or_else(|| "unknown".to_owned());
+            [name.clone(), n_chunks, coverage, model.clone(), dimensions, language.to_owned()]
         });
-        context.output.table(["name", "chunks", "model", "dimensions", "language"], rows)?;
+        context.output.table(["name", "chunks", "covered", "model", "dimensions", "language"], rows)?;
     }
     Ok(())
 }
@@ -70,10 +74,11 @@ async fn delete(context: &Context, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn described((collection, n_chunks): &(Collection, u64)) -> Value {
+fn described((collection, n_chunks, coverage): &(Collection, u64, Coverage)) -> Value {
     json!({
         "name": collection.name,
         "chunks": n_chunks,
+        "coverage": covered::as_json(coverage),
         "model": collection.model,
         "dimensions": collection.dimensions,
         "language": collection.language,

@@ -182,7 +182,7 @@ fn blame_of_store(error: &StoreError) -> Blame {
 
 fn blame_of_plugin(error: &PluginError) -> Blame {
     match error {
-        PluginError::Busy { .. } => Blame::Circumstances,
+        PluginError::Busy { .. } | PluginError::OutOfService { .. } => Blame::Circumstances,
         PluginError::Unknown { .. }
         | PluginError::Role { .. }
         | PluginError::Load { .. }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::covered;
 use super::failure::Usage;
 use super::progress::Progress;
 use super::{Context, Ending};
@@ -160,6 +161,7 @@ fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) 
         n_failed,
         n_chunks,
         n_embedded,
+        ref coverage,
     } = *summary;
     let seconds = began.elapsed().as_secs_f64();
     if context.output.json {
@@ -167,6 +169,7 @@ fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) 
             "event": "summary", "collection": collection, "files": n_files, "bytes": n_bytes,
             "unchanged": n_unchanged, "indexed": n_indexed, "removed": n_removed, "skipped": n_skipped,
             "failed": n_failed, "chunks": n_chunks, "embedded": n_embedded, "seconds": seconds,
+            "coverage": covered::as_json(coverage),
         }));
     }
     let counts = [
@@ -181,5 +184,9 @@ fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) 
     let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     context.output.line(&format!(
         "`{collection}`: {parts}; {n_chunks} chunks, {n_embedded} of them embedded, in {seconds:.1} s"
-    ))
+    ))?;
+    match covered::in_words(coverage) {
+        Some(words) => context.output.line(&format!("  {words}")),
+        None => Ok(()),
+    }
 }

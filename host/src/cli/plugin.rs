@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Ending};
 use crate::app;
-use crate::plugin::{PluginInfo, Plugins};
+use crate::plugin::{PluginInfo, PluginStatus, Plugins};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
@@ -38,17 +38,19 @@ impl Plugin {
 }
 
 async fn list(context: &Context) -> anyhow::Result<()> {
-    let plugins = app::load_plugins(&context.config, &context.folders).await?.list();
+    let plugins = app::load_plugins(&context.config, &context.folders).await?.status();
     if context.output.json {
-        let plugins: Vec<Value> = plugins.iter().map(described).collect();
+        let plugins: Vec<Value> = plugins.iter().map(status_json).collect();
         context.output.json(&json!({ "plugins": plugins }))?;
         return Ok(());
     }
     let rows = plugins.iter().map(|plugin| {
-        let PluginInfo { name, version, source, about, .. } = plugin;
-        [name.as_str(), version, roles(plugin), source, about].map(str::to_owned)
+        let PluginInfo { name, version, source, about, sha256, grants, .. } = &plugin.info;
+        let hash = sha256.get(..12).unwrap_or(sha256);
+        let grants = if grants.is_empty() { "none".to_owned() } else { grants.join(", ") };
+        [name.as_str(), version, roles(&plugin.info), &grants, source, hash, about].map(str::to_owned)
     });
-    context.output.table(["name", "version", "role", "from", "about"], rows)?;
+    context.output.table(["name", "version", "role", "grants", "from", "sha256", "about"], rows)?;
     Ok(())
 }
 
@@ -88,6 +90,14 @@ fn roles(plugin: &PluginInfo) -> &'static str {
         (false, true) => "chunker",
         (false, false) => "none",
     }
+}
+
+/// The essentials of what `GET /admin/plugins` tells of a gateway that runs.
+fn status_json(plugin: &PluginStatus) -> Value {
+    let mut value = described(&plugin.info);
+    value["fingerprint"] = plugin.fingerprint.as_str().into();
+    value["limits"] = json!(plugin.limits);
+    value
 }
 
 fn described(plugin: &PluginInfo) -> Value {

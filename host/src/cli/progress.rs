@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::covered;
 use super::output::{Output, shown_path};
 use crate::index::{Event, Outcome};
 
@@ -116,7 +117,8 @@ fn event_json(event: &Event) -> Value {
     let mut value = json!({ "event": "finished", "source": source, "bytes": n_bytes });
     let (word, reason) = match outcome {
         Outcome::Unchanged => ("unchanged", None),
-        Outcome::Indexed { n_chunks, n_embedded } => {
+        Outcome::Indexed { n_chunks, n_embedded, coverage } => {
+            value["coverage"] = covered::as_json(coverage);
             value["chunks"] = (*n_chunks).into();
             value["embedded"] = (*n_embedded).into();
             ("indexed", None)

@@ -107,7 +107,7 @@ impl Search {
         for (at, Found { score, payload, .. }) in found.iter().enumerate() {
             let headings = headings(payload);
             let part = snippet.part(&payload.text, &headings, |word| output.marked(word));
-            let place = format!("{}:{}", shown_path(&payload.source), line_of(payload, part.start));
+            let place = place(payload, line_of(payload, part.start));
             output.line(&format!("{:>2}  {score:.3}  {}", at + 1, output.strong(&place)))?;
             if !headings.is_empty() {
                 output.line(&format!("{INDENT}{}", output.faint(&printable(&headings.join(" › ")))))?;
@@ -124,6 +124,16 @@ impl Search {
 fn headings(payload: &Payload) -> Vec<String> {
     let title = payload.title.iter().filter(|title| payload.headings.first() != Some(title));
     title.chain(&payload.headings).cloned().collect()
+}
+
+/// As editors read it; a line that is none of the file is not said to be one.
+fn place(payload: &Payload, line: u32) -> String {
+    let source = shown_path(&payload.source);
+    if payload.extracted {
+        format!("{source}, line {line} of its extracted text")
+    } else {
+        format!("{source}:{line}")
+    }
 }
 
 /// The line on which a part of a chunk's text begins, where the text stands in

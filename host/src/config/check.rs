@@ -10,6 +10,8 @@ use super::Config;
 use crate::units::ByteSize;
 use crate::{plugin, server, store, upstream};
 
+mod failing;
+
 /// What the parser of JSON takes, at most.
 const MAX_JSON_DEPTH: usize = 127;
 
@@ -77,6 +79,7 @@ impl Faults {
             ("health.max_failures", health.max_failures.into()),
             ("health.probe_pause", health.probe_pause.as_nanos() as u64),
             ("health.max_probe_pause", health.max_probe_pause.as_nanos() as u64),
+            ("plugins.look_every", plugins.look_every.as_nanos() as u64),
             ("store.max_readers", store.max_readers as u64),
             ("store.timeout", store.timeout.as_nanos() as u64),
             ("index.max_documents", index.max_documents as u64),
@@ -108,6 +111,7 @@ impl Faults {
             self.add("server.max_json_depth", message, format!("set it to {MAX_JSON_DEPTH} or less"));
         }
         self.plugin_limits("plugins.limits", "plugins.limits", &plugins.limits.clone().into());
+        self.breaker(&plugins.breaker);
         if server.listen == config.admin.listen && server.listen.port() != 0 {
             let message = format!("[server] and [admin] both listen on `{}`", server.listen);
             self.add("admin.listen", message, "give one of them another port");
@@ -118,6 +122,8 @@ impl Faults {
         let nanos = |time: Duration| time.as_nanos() as u64;
         for (key, value) in [
             ("time", limits.time.map(nanos)),
+            ("query_time", limits.query_time.map(nanos)),
+            ("fuel", limits.fuel),
             ("memory", limits.memory.map(ByteSize::as_u64)),
             ("output", limits.output.map(ByteSize::as_u64)),
             ("table_elements", limits.table_elements.map(u64::from)),
@@ -125,6 +131,8 @@ impl Faults {
             ("instances", limits.instances.map(|instances| instances as u64)),
             ("uses", limits.uses.map(u64::from)),
             ("wait", limits.wait.map(nanos)),
+            ("embed_texts", limits.embed_texts.map(u64::from)),
+            ("embed_passes", limits.embed_passes.map(u64::from)),
         ] {
             if let Some(value) = value {
                 self.bound(&format!("{path}.{key}"), &format!("{shown}.{key}"), value);
@@ -277,6 +285,7 @@ impl Faults {
             if let Some(limits) = &plugin.limits {
                 self.plugin_limits(&format!("plugin.{at}.limits"), "plugin.limits", limits);
             }
+            self.on_error(config, at, plugin);
             let Some(sha256) = &plugin.sha256 else { continue };
             if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let message = format!("`sha256` of plugin `{}` is no SHA-256", plugin.name);

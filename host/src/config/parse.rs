@@ -409,6 +409,7 @@ mod tests {
             "health",
             "plugins",
             "plugins.limits",
+            "plugins.breaker",
             "store",
             "index",
         ] {

@@ -1,5 +1,7 @@
 //! From one entry for each distinct text to one embedding for each text of a request.
 
+use std::collections::BTreeMap;
+
 use super::served::Served;
 use super::{EmbedAnswer, EmbedError, Spent};
 use crate::cache::{Entry, Extent};
@@ -34,6 +36,12 @@ pub(super) fn assemble(
         let is_so = |index: &usize| entries[places[*index]].extent == extent;
         (0..places.len()).filter(is_so).collect()
     };
+    let mut detours: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (index, place) in places.iter().enumerate() {
+        if let Some(detour) = &entries[*place].detour {
+            detours.entry(detour.clone()).or_default().push(index);
+        }
+    }
     Ok(EmbedAnswer {
         embeddings: places.iter().map(|place| embeddings[*place].clone()).collect(),
         n_tokens: places.iter().map(|place| u64::from(entries[*place].n_tokens)).sum(),
@@ -41,5 +49,6 @@ pub(super) fn assemble(
         truncated: of_extent(Extent::Cut),
         cut_by_upstream: of_extent(Extent::CutByUpstream),
         spent: Spent::default(),
+        detours,
     })
 }

@@ -213,15 +213,31 @@ impl Renewer {
         self.0.builder.model(&served.table, Some(served), false).ok().map(Arc::new)
     }
 
-    /// Serves `new` from now on, unless `old` is not served any more.
+    /// Serves `new` from now on, unless `old` is not served any more. Both stand for
+    /// themselves with whatever plugins.
     pub(super) fn replace(&self, old: &Arc<Served>, new: Arc<Served>) {
         let mut state = self.0.lock();
         let name = &old.model.name;
         let State { configured, found, .. } = &mut *state;
         let place = configured.get_mut(name).or_else(|| found.get_mut(name).map(|found| &mut found.served));
         match place {
-            Some(served) if Arc::ptr_eq(served, old) => *served = new,
+            // Its plugins may have changed since it was built.
+            Some(served) if Arc::ptr_eq(&served.agreement, &old.agreement) => {
+                *served = self.0.builder.with_plugins(&new).map_or(new, Arc::new);
+            }
             _ => return,
+        }
+        self.0.publish(&state);
+    }
+
+    /// Has every model go through the plugins that serve at this moment, from the next request on.
+    pub(super) fn follow_plugins(&self) {
+        let mut state = self.0.lock();
+        let State { configured, found, .. } = &mut *state;
+        for served in configured.values_mut().chain(found.values_mut().map(|found| &mut found.served)) {
+            if let Some(new) = self.0.builder.with_plugins(served) {
+                *served = Arc::new(new);
+            }
         }
         self.0.publish(&state);
     }

@@ -123,8 +123,12 @@ mod tests {
     }
 
     fn entry() -> (Entry, Spent) {
-        let entry =
-            Entry { embedding: Embedding::new(vec![1.0]).unwrap(), n_tokens: 7, extent: Extent::Whole };
+        let entry = Entry {
+            embedding: Embedding::new(vec![1.0]).unwrap(),
+            n_tokens: 7,
+            extent: Extent::Whole,
+            detour: None,
+        };
         (entry, Spent { upstream: Duration::from_secs(5), ..Spent::default() })
     }
 

@@ -7,12 +7,13 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::batcher::{Failed, Lane, Places, Replied, Reply, Text};
-use crate::cache::{Entry, Extent};
+use crate::cache::{CacheKey, Entry, Extent};
 use crate::document::{Document, SourceMap};
-use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed};
+use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed, Processed};
 use crate::upstream::{TextFault, UpstreamError};
 
 use super::Spent;
+use super::detour::{Detour, Passing};
 use super::error::Failure;
 use super::flights::{Lead, Outcome};
 use super::request::Way;
@@ -43,6 +44,12 @@ struct Prompted {
     text: Arc<str>,
     n_tokens: u32,
     truncated: bool,
+}
+
+/// A text after its preprocessors and its prompt, or why there is none.
+struct Prepared {
+    prompted: Result<Prompted, Failure>,
+    detour: Option<Detour>,
 }
 
 /// Flies `fresh` until the last has landed or is abandoned.
@@ -76,14 +83,22 @@ async fn fly_until_landed(
     };
     let mut flying = Vec::with_capacity(leads.len());
     let mut texts = Vec::with_capacity(leads.len());
-    for (lead, prompted) in leads.into_iter().zip(prepared) {
-        match prompted {
-            Err(failure) => lead.land(Err(failure)),
-            Ok(Prompted { text, n_tokens, truncated }) => {
-                texts.push(Text { text, n_tokens });
-                flying.push(Flying { lead, n_tokens, truncated, plugin });
+    for (lead, Prepared { prompted, detour }) in leads.into_iter().zip(prepared) {
+        let Prompted { text, n_tokens, truncated } = match prompted {
+            Err(failure) => {
+                lead.land(Err(failure));
+                continue;
             }
+            Ok(prompted) => prompted,
+        };
+        let key = Detour::key(detour.as_ref(), lead.key);
+        // What the cache has by this detour, nobody has looked for yet.
+        if let Some(entry) = detour.as_ref().and_then(|_| engine.known(key)) {
+            lead.land(Ok((entry, Spent { plugin, ..Spent::default() })));
+            continue;
         }
+        texts.push(Text { text, n_tokens });
+        flying.push(Flying { lead, key, detour, n_tokens, truncated, plugin });
     }
     // With a tokenizer that knows what is too long, the upstream has nothing to cut.
     let cut_upstream = job.way.truncate && limit(served).is_none();
@@ -98,6 +113,9 @@ async fn fly_until_landed(
 /// A text that was handed to the batcher.
 struct Flying {
     lead: Lead,
+    /// What its embedding is kept under: the lead's key, unless it takes a detour.
+    key: CacheKey,
+    detour: Option<Detour>,
     n_tokens: u32,
     /// It was cut here.
     truncated: bool,
@@ -135,28 +153,29 @@ impl Cutting {
             Some(_) if self.asked => Extent::Cut,
             Some(_) => Extent::CutByUpstream,
         };
-        Ok(Entry { embedding, n_tokens, extent })
+        Ok(Entry { embedding, n_tokens, extent, detour: None })
     }
 }
 
 /// Waits for one text's reply, for as long as anyone waits for it.
 async fn land(engine: &Engine, served: &Served, flying: Flying, reply: Reply<Senders>, cutting: Cutting) {
-    let Flying { lead, n_tokens, truncated, plugin } = flying;
+    let Flying { lead, key, detour, n_tokens, truncated, plugin } = flying;
     let reply = tokio::select! {
         reply = reply => reply,
         () = lead.abandoned() => return,
     };
     if let Some(fault) = reply.as_ref().ok().and_then(|reply| lasting_fault(&reply.outcome)) {
-        engine.refusals.put(&served.shelf, lead.key, fault);
+        engine.refusals.put(&served.shelf, key, fault);
     }
     let outcome: Outcome = match reply {
         Ok(Replied { outcome, queued, called }) => embedded(outcome)
             .and_then(|embedded| cutting.entry(n_tokens, truncated, embedded))
+            .map(|entry| Entry { detour: detour.map(Detour::into_words), ..entry })
             .map(|entry| (entry, Spent { plugin, queue: queued, upstream: called })),
         Err(_) => Err(Failure::lost()),
     };
     if let Ok((entry, _)) = &outcome {
-        let key = if cutting.proves_whole(entry) { lead.key.of_all() } else { lead.key };
+        let key = if cutting.proves_whole(entry) { key.of_all() } else { key };
         engine.cache.put(&served.shelf, key, entry.clone());
     }
     lead.land(outcome);
@@ -197,13 +216,9 @@ async fn all_abandoned(leads: &[Lead]) {
 
 /// Runs the preprocessors over `texts` and puts the prompt before them; one
 /// result for each, in order, and the time that the preprocessors took.
-async fn prepare(
-    served: &Arc<Served>,
-    way: Way,
-    texts: Vec<String>,
-) -> (Vec<Result<Prompted, Failure>>, Duration) {
+async fn prepare(served: &Arc<Served>, way: Way, texts: Vec<String>) -> (Vec<Prepared>, Duration) {
     let begun = Instant::now();
-    let mut texts: Vec<Result<String, Failure>> = texts.into_iter().map(Ok).collect();
+    let mut texts: Vec<Passing> = texts.into_iter().map(Passing::new).collect();
     if !way.prepared {
         for plugin in &served.preprocessors {
             preprocess(served, plugin, way, &mut texts).await;
@@ -212,22 +227,29 @@ async fn prepare(
     // Next to nothing where there are none, and then nobody is told of it.
     let ran = !way.prepared && !served.preprocessors.is_empty();
     let plugin = if ran { begun.elapsed() } else { Duration::ZERO };
-    let n_bytes: usize = texts.iter().flatten().map(String::len).sum();
+    let n_bytes: usize = texts.iter().flat_map(|passing| &passing.text).map(String::len).sum();
     let n_texts = texts.len();
     let served = Arc::clone(served);
-    let work = move || texts.into_iter().map(|text| prompted(&served, way, text?)).collect();
+    let prepared = move |Passing { text, detour }| Prepared {
+        prompted: text.and_then(|text| prompted(&served, way, text)),
+        detour,
+    };
+    let work = move || texts.into_iter().map(prepared).collect();
     if n_bytes <= INLINE_BYTES {
         return (work(), plugin);
     }
     let prompted = match tokio::task::spawn_blocking(work).await {
         Ok(prompted) => prompted,
         // Only a tokenizer that panics gets here.
-        Err(_) => (0..n_texts).map(|_| Err(Failure::lost())).collect(),
+        Err(_) => {
+            let lost = || Prepared { prompted: Err(Failure::lost()), detour: None };
+            (0..n_texts).map(|_| lost()).collect()
+        }
     };
     (prompted, plugin)
 }
 
-async fn preprocess(served: &Served, plugin: &Plugin, way: Way, texts: &mut [Result<String, Failure>]) {
+async fn preprocess(served: &Served, plugin: &Plugin, way: Way, texts: &mut [Passing]) {
     let call = plugin::Call {
         model: served.model.name.clone(),
         purpose: way.purpose,
@@ -237,14 +259,20 @@ async fn preprocess(served: &Served, plugin: &Plugin, way: Way, texts: &mut [Res
         embedder: None,
     };
     for some in texts.chunks_mut(PLUGIN_TEXTS) {
-        let documents: Vec<Document> = some.iter().flatten().map(|text| document(text)).collect();
+        let documents: Vec<Document> =
+            some.iter().flat_map(|passing| &passing.text).map(|text| document(text)).collect();
         if documents.is_empty() {
             continue;
         }
-        let answers = plugin.process(&call, &documents).await.map_err(Arc::new);
-        let mut answers = answers.map(Vec::into_iter);
-        for (text, document) in some.iter_mut().filter(|text| text.is_ok()).zip(&documents) {
-            *text = edited(plugin, &document.text, &mut answers);
+        let (mut answers, instead) = match plugin.process_or_instead(&call, &documents).await {
+            Ok(Processed { answers, instead }) => (Ok(answers.into_iter()), instead),
+            Err(error) => (Err(Arc::new(error)), None),
+        };
+        for (passing, document) in some.iter_mut().filter(|passing| passing.text.is_ok()).zip(&documents) {
+            passing.text = edited(plugin, &document.text, &mut answers);
+            if let Some(instead) = &instead {
+                passing.take_detour(instead);
+            }
         }
     }
 }

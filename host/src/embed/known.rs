@@ -7,7 +7,7 @@ use super::assemble::assemble;
 use super::error::Failure;
 use super::flights::{self, Outcome};
 use super::fresh::{Fresh, Job};
-use super::served::Served;
+use super::served::{Engine, Served};
 use super::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Spent};
 use crate::cache::{CacheKey, Entry};
 use crate::model::ModelName;
@@ -28,7 +28,7 @@ impl Embedder {
         };
         // Most requests have one text: where it is known there is nothing to sort.
         if let [text] = &request.texts[..]
-            && let Some(entry) = self.known(key_of(text))
+            && let Some(entry) = self.engine.known(key_of(text))
         {
             return done(served, &[0], vec![entry], 1, request.dimensions);
         }
@@ -77,7 +77,7 @@ impl Embedder {
 
     /// Where the entry of `key` comes from; a text that nobody knows goes to `fresh`.
     fn found(&self, served: &Served, key: CacheKey, text: String, fresh: &mut Vec<Fresh>) -> Found {
-        if let Some(entry) = self.known(key) {
+        if let Some(entry) = self.engine.known(key) {
             return Found::Entry(entry);
         }
         if let Some(fault) = self.engine.refusals.get(&key) {
@@ -85,20 +85,21 @@ impl Embedder {
         }
         let (wait, lead) = self.engine.flights.join_or_lead(key);
         // A flight may have landed between the look into the cache and this one.
-        match lead.map(|lead| (lead, self.known(key))) {
+        match lead.map(|lead| (lead, self.engine.known(key))) {
             Some((lead, Some(entry))) => lead.land(Ok((entry, Spent::default()))),
             Some((lead, None)) => fresh.push(Fresh { lead, text }),
             None => served.meters.shared.increment(1),
         }
         Found::Flight(wait)
     }
+}
 
+impl Engine {
     /// What the cache has under `key`. Whoever takes a vector of a part takes one of all
     /// of the text as well; nobody else gets one of a part.
-    fn known(&self, key: CacheKey) -> Option<Entry> {
-        let cache = &self.engine.cache;
+    pub(super) fn known(&self, key: CacheKey) -> Option<Entry> {
         let of_all = key.of_all();
-        cache.get(&of_all).or_else(|| if key == of_all { None } else { cache.get(&key) })
+        self.cache.get(&of_all).or_else(|| if key == of_all { None } else { self.cache.get(&key) })
     }
 }
 

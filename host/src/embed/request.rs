@@ -1,5 +1,8 @@
 //! What is asked of the embedder, and what it answers.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{Lane, Spent};
@@ -65,4 +68,6 @@ pub struct EmbedAnswer {
     pub spent: Spent,
     /// Indexes of texts that an upstream has cut, though it was not asked to.
     pub cut_by_upstream: Vec<usize>,
+    /// What went another way than it should, in words, and the indexes of its texts.
+    pub detours: BTreeMap<Arc<str>, Vec<usize>>,
 }

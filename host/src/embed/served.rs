@@ -26,6 +26,9 @@ use super::spaces::Spaces;
 use super::{EmbedError, Model, ModelConfig};
 
 /// A model with what it takes to embed its texts.
+///
+/// A request takes it once, and with it the plugins and the space that belong together:
+/// what one plugin has made of a text is never kept under the key of another.
 pub(super) struct Served {
     pub(super) model: Arc<Model>,
     /// What it was built from.
@@ -36,10 +39,11 @@ pub(super) struct Served {
     pub(super) preprocessors: Vec<Arc<Plugin>>,
     pub(super) matryoshka: bool,
     pub(super) known_dimensions: Arc<KnownDimensions>,
-    pub(super) agreement: Agreement,
+    /// Shared with the same model before and after a change of its plugins.
+    pub(super) agreement: Arc<Agreement>,
     /// The queue of texts that the upstream refuses when they are too long, and
     /// that of texts that it cuts.
-    pub(super) queues: [Lease<Senders>; 2],
+    pub(super) queues: Arc<[Lease<Senders>; 2]>,
     pub(super) meters: Meters,
     /// Where its entries are in the cache.
     pub(super) shelf: Arc<Shelf>,
@@ -49,6 +53,7 @@ pub(super) struct Served {
 }
 
 /// Handles of one model's metrics.
+#[derive(Clone)]
 pub(super) struct Meters {
     pub(super) texts: Counter,
     pub(super) hits: Counter,
@@ -70,6 +75,24 @@ impl Meters {
 }
 
 impl Served {
+    /// The same model with `preprocessors`: what was agreed and what waits stay.
+    pub(super) fn with(&self, preprocessors: Vec<Arc<Plugin>>) -> Self {
+        Self {
+            model: self.model.clone(),
+            table: self.table.clone(),
+            generation: self.generation,
+            preprocessors,
+            matryoshka: self.matryoshka,
+            known_dimensions: self.known_dimensions.clone(),
+            agreement: self.agreement.clone(),
+            queues: self.queues.clone(),
+            meters: self.meters.clone(),
+            shelf: self.shelf.clone(),
+            spaces: Spaces::default(),
+            is_used: AtomicBool::new(self.is_used.load(Ordering::Relaxed)),
+        }
+    }
+
     /// Nothing before the first answer of an upstream.
     pub(super) fn dimensions(&self) -> Option<usize> {
         self.known_dimensions.get()
@@ -160,7 +183,7 @@ impl Served {
         if let Some(dimensions) = self.agreement.dimensions() {
             self.known_dimensions.learn(dimensions);
         }
-        for queue in &self.queues {
+        for queue in &*self.queues {
             engine.batcher.admit(queue.index(), upstream);
         }
     }

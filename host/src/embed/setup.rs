@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::batcher::{self, Batcher};
 use crate::cache;
 use crate::model::ModelName;
-use crate::plugin::Plugins;
+use crate::plugin::{Plugin, PluginError, Plugins};
 use crate::tokenizer::Tokenizer;
 use crate::upstream::{self, Kind, KnownDimensions, Loading, Place, embedded};
 
@@ -209,11 +209,8 @@ impl Builder {
         });
         let prompts = table.prompts.clone().unwrap_or_else(|| family.prompts.clone());
         tell(table, &family);
-        let preprocessors = table
-            .preprocess
-            .iter()
-            .map(|plugin| self.plugins.preprocessor(plugin))
-            .collect::<Result<Vec<_>, _>>()
+        let preprocessors = self
+            .preprocessors(table)
             .map_err(|error| other(format!("[[model]] `{name}`, `preprocess`: {error}")))?;
         let known_dimensions = Arc::<KnownDimensions>::default();
         let unasked = Arc::new(Unasked::new(&name));
@@ -250,13 +247,26 @@ impl Builder {
             preprocessors,
             matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
             known_dimensions,
-            agreement: Agreement::new(Canary { model: at_upstream, loading }, members, agreed),
-            queues,
+            agreement: Arc::new(Agreement::new(Canary { model: at_upstream, loading }, members, agreed)),
+            queues: Arc::new(queues),
             meters,
             shelf,
             spaces: Spaces::default(),
             is_used: AtomicBool::new(false),
         })
+    }
+
+    /// The plugins of `table` that serve at this moment.
+    fn preprocessors(&self, table: &ModelConfig) -> Result<Vec<Arc<Plugin>>, PluginError> {
+        table.preprocess.iter().map(|plugin| self.plugins.preprocessor(plugin)).collect()
+    }
+
+    /// `served` with the plugins that serve at this moment; nothing where it has them.
+    pub(super) fn with_plugins(&self, served: &Served) -> Option<Served> {
+        // One that has lost its role stays: whoever put it there was told.
+        let preprocessors = self.preprocessors(&served.table).ok()?;
+        let is_same = preprocessors.iter().zip(&served.preprocessors).all(|(new, old)| Arc::ptr_eq(new, old));
+        (!is_same).then(|| served.with(preprocessors))
     }
 
     fn members(&self, table: &ModelConfig, at_upstream: &str) -> Result<Vec<Member>, SetupError> {

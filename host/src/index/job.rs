@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -27,6 +28,8 @@ pub(super) struct Job {
     recipes: Recipes,
     embedder: Arc<Embedder>,
     store: Arc<dyn Store>,
+    /// Waits for plugins since one of them answered.
+    plugin_waits: AtomicU32,
 }
 
 impl Job {
@@ -66,6 +69,7 @@ impl Job {
             recipes,
             embedder: Arc::clone(embedder),
             store: Arc::clone(&indexer.store),
+            plugin_waits: AtomicU32::new(0),
         })
     }
 
@@ -95,6 +99,15 @@ impl Job {
                 answer => return answer.map(|answer| answer.embeddings),
             }
         }
+    }
+
+    /// Takes one of the waits for plugins that are out of service, if any is left.
+    pub(super) fn may_wait_for_plugins(&self) -> bool {
+        self.plugin_waits.fetch_add(1, Ordering::Relaxed) < self.config.max_repeats
+    }
+
+    pub(super) fn plugins_answer(&self) {
+        self.plugin_waits.store(0, Ordering::Relaxed);
     }
 
     /// Which of `ids` are stored, asked for in lists of bounded size.

@@ -7,14 +7,15 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::decode::Decoded;
-use super::identity::Ids;
+use super::edited::{Edited, Stopped};
+use super::identity::{Fingerprint, Ids};
 use super::job::Job;
 use super::read::{self, Contents, ReadError};
 use super::recipe::Recipe;
 use super::report::in_full;
 use super::scan::File;
-use crate::document::{Chunk, Chunks, Document, SourceMap, Span};
-use crate::plugin::{Edit, PluginError};
+use crate::document::{Chunk, Chunks, Coverage, Document};
+use crate::plugin::{Instead, PluginError, Processed};
 use crate::store::{Payload, SourceRecord};
 use crate::units::ByteSize;
 
@@ -105,22 +106,25 @@ async fn step(job: &Job, file: &File, old: Option<&SourceRecord>) -> Result<Step
         return Err(Refusal::Fail(format!("there is no rule for `{}`", file.media_type)));
     };
     let Contents { file, bytes, hash } = read(job, file).await?;
-    let record = |points| SourceRecord {
+    let record = |pipeline: &str, points, coverage| SourceRecord {
         source: file.source.clone(),
         size: file.size,
         modified: file.modified,
         content: hash,
-        pipeline: recipe.fingerprint.clone(),
+        pipeline: pipeline.to_owned(),
         points,
+        coverage,
     };
     if let Some(old) = old
         && (old.content, &old.pipeline) == (hash, &recipe.fingerprint)
     {
-        return Ok(Step::Same(record(old.points.clone())));
+        return Ok(Step::Same(record(&recipe.fingerprint, old.points.clone(), old.coverage.clone())));
     }
     let decoded = Decoded::new(bytes).map_err(|error| Refusal::Skip(error.to_string()))?;
-    let chunks = chunks(job, recipe, &file, decoded).await?;
-    Ok(Step::Chunks { record: record(chunks.iter().map(|chunk| chunk.id).collect()), chunks })
+    let mut way = Way::new(recipe);
+    let (chunks, coverage) = chunks(job, &mut way, &file, decoded).await?;
+    let points = chunks.iter().map(|chunk| chunk.id).collect();
+    Ok(Step::Chunks { record: record(&way.pipeline, points, Some(coverage)), chunks })
 }
 
 async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
@@ -138,81 +142,105 @@ async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
     }
 }
 
+/// The document's chunks, and the proof that nothing of it was lost.
 async fn chunks(
     job: &Job,
-    recipe: &Recipe,
+    way: &mut Way<'_>,
     file: &File,
     decoded: Decoded,
-) -> Result<Vec<PreparedChunk>, Refusal> {
-    let (document, map) = preprocessed(job, recipe, file, &decoded).await?;
-    if document.text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut answers = recipe.chunker.split(&job.call, std::slice::from_ref(&document)).await?;
-    let Some(answer) = answers.pop() else {
-        return Err(Refusal::Fail(format!("plugin `{}` gave no answer", recipe.chunker.name())));
+) -> Result<(Vec<PreparedChunk>, Coverage), Refusal> {
+    let edited = preprocessed(job, way, file, &decoded).await?;
+    let of_source = |coverage| Coverage {
+        n_source: decoded.text.len() as u64,
+        n_kept: edited.n_kept() as u64,
+        ..coverage
     };
-    let Chunks { chunks, omitted: _ } = answer?;
-    Ok(finished(file.media_type, &document, &map, &decoded, chunks))
+    let text = &edited.document.text;
+    if text.trim().is_empty() {
+        return Ok((Vec::new(), of_source(Coverage::of_text(text.len()))));
+    }
+    let chunker = &way.recipe.chunker;
+    let split = patient(job, || chunker.split_or_instead(&job.call, &edited.document)).await?;
+    let (Chunks { chunks, omitted: _, coverage }, instead) = split;
+    way.leave(instead.as_deref());
+    Ok((finished(file.media_type, &edited, &decoded, chunks), of_source(coverage)))
 }
 
-/// Runs the preprocessors one after another, and keeps the way back.
+/// Runs the preprocessors one after another.
 async fn preprocessed(
     job: &Job,
-    recipe: &Recipe,
+    way: &mut Way<'_>,
     file: &File,
     decoded: &Decoded,
-) -> Result<(Document, SourceMap), Refusal> {
-    let mut map = SourceMap::identity(decoded.text.len());
-    let mut document = Document {
-        id: file.source.clone(),
-        media_type: file.media_type.to_owned(),
-        text: decoded.text.clone(),
-        metadata: Vec::new(),
-    };
-    for plugin in &recipe.preprocessors {
-        let mut answers = plugin.process(&job.call, std::slice::from_ref(&document)).await?;
+) -> Result<Edited, Refusal> {
+    let mut edited = Edited::new(&file.source, file.media_type, decoded);
+    for plugin in &way.recipe.preprocessors {
+        let documents = std::slice::from_ref(&edited.document);
+        let Processed { mut answers, instead } =
+            patient(job, || plugin.process_or_instead(&job.call, documents)).await?;
+        way.leave(instead.as_deref());
         let Some(answer) = answers.pop() else {
             return Err(Refusal::Fail(format!("plugin `{}` gave no answer", plugin.name())));
         };
-        match answer.edit {
-            Edit::Keep => {}
-            Edit::Patch(patches) => {
-                (document.text, map) = map
-                    .apply(&document.text, &patches)
-                    .map_err(|error| Refusal::Fail(format!("plugin `{}`: {error}", plugin.name())))?;
+        edited.apply(answer).map_err(|stopped| match stopped {
+            Stopped::Rejected(reason) => {
+                Refusal::Skip(format!("plugin `{}` rejected it: {reason}", plugin.name()))
             }
-            Edit::Replace(text) => (document.text, map) = (text, SourceMap::replaced()),
-            Edit::Reject(reason) => {
-                return Err(Refusal::Skip(format!("plugin `{}` rejected it: {reason}", plugin.name())));
-            }
-        }
-        document.media_type = answer.media_type.unwrap_or(document.media_type);
-        for (key, value) in answer.metadata {
-            document.metadata.retain(|(known, _)| *known != key);
-            document.metadata.push((key, value));
+            Stopped::Patch(error) => Refusal::Fail(format!("plugin `{}`: {error}", plugin.name())),
+        })?;
+    }
+    Ok(edited)
+}
+
+/// The way of one document through its plugins.
+struct Way<'r> {
+    recipe: &'r Recipe,
+    /// The recipe's fingerprint. Where a plugin failed and something was done instead, it is
+    /// another one, so that the next run does the document again.
+    pipeline: String,
+}
+
+impl<'r> Way<'r> {
+    fn new(recipe: &'r Recipe) -> Self {
+        Self { recipe, pipeline: recipe.fingerprint.clone() }
+    }
+
+    fn leave(&mut self, instead: Option<&Instead>) {
+        if let Some(instead) = instead {
+            self.pipeline = Fingerprint::new().with(&self.pipeline).with(instead.mark()).finish();
         }
     }
-    Ok((document, map))
+}
+
+/// Waits for a plugin that is out of service: else all documents of a run would fail while it is.
+/// One that stays so is waited for a bounded number of times in the whole run.
+async fn patient<T, F: Future<Output = Result<T, PluginError>>>(
+    job: &Job,
+    call: impl Fn() -> F,
+) -> Result<T, PluginError> {
+    loop {
+        match call().await {
+            Err(PluginError::OutOfService { retry_after, .. }) if job.may_wait_for_plugins() => {
+                tokio::time::sleep(retry_after).await;
+            }
+            answer => {
+                if answer.is_ok() {
+                    job.plugins_answer();
+                }
+                return answer;
+            }
+        }
+    }
 }
 
 /// Gives chunks their ids, and everything that is shown of them. `media_type`
 /// is the file's: what preprocessors made of it matters to the chunker alone.
-fn finished(
-    media_type: &str,
-    document: &Document,
-    map: &SourceMap,
-    decoded: &Decoded,
-    chunks: Vec<Chunk>,
-) -> Vec<PreparedChunk> {
-    let extracted = map.is_replaced();
+fn finished(media_type: &str, edited: &Edited, decoded: &Decoded, chunks: Vec<Chunk>) -> Vec<PreparedChunk> {
+    let document = &edited.document;
     let shown: Vec<_> = chunks.iter().map(|chunk| chunk.window.unwrap_or(chunk.span)).collect();
-    let places: Vec<_> = shown
-        .iter()
-        .map(|span| if extracted { *span } else { map.to_source(*span).unwrap_or(Span::new(0, 0)) })
-        .collect();
-    let lines = Lines::of(if extracted { &document.text } else { &decoded.text });
-    let in_file = if extracted { places.clone() } else { decoded.file_spans(&places) };
+    let places = edited.places(&shown);
+    let lines = Lines::of(edited.shown(decoded));
+    let in_file = edited.in_file(&places, decoded);
     let mut ids = Ids::new(&document.id);
     let mut finished = Vec::with_capacity(chunks.len());
     for (ordinal, chunk) in chunks.into_iter().enumerate() {
@@ -226,7 +254,7 @@ fn finished(
             text: shown[ordinal].of(&document.text).unwrap_or_default().to_owned(),
             prefix: chunk.prefix,
             span: Some(in_file[ordinal]),
-            extracted,
+            extracted: edited.is_extracted(),
             line: lines.number(places[ordinal].start),
             ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX),
             metadata,
@@ -277,7 +305,15 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::source_map::Patch;
+    use crate::document::{Patch, Span};
+    use crate::plugin::{Edit, Preprocessed};
+
+    fn edited(decoded: &Decoded, edit: Edit, media_type: Option<&str>) -> Edited {
+        let mut edited = Edited::new("/a", "text/plain", decoded);
+        let media_type = media_type.map(str::to_owned);
+        edited.apply(Preprocessed { edit, media_type, metadata: Vec::new() }).unwrap();
+        edited
+    }
 
     fn chunk(start: usize, end: usize) -> Chunk {
         let span = Span::new(start, end);
@@ -288,10 +324,9 @@ mod tests {
     #[track_caller]
     fn check(bytes: &[u8], patches: &[Patch], chunks: &[(usize, usize)], want: &[(&str, u32)]) {
         let decoded = Decoded::new(bytes.to_vec()).unwrap();
-        let (text, map) = SourceMap::identity(decoded.text.len()).apply(&decoded.text, patches).unwrap();
-        let document = Document { text, ..Document::default() };
+        let edited = edited(&decoded, Edit::Patch(patches.to_vec()), None);
         let chunks = chunks.iter().map(|(start, end)| chunk(*start, *end)).collect();
-        let got: Vec<_> = finished("text/plain", &document, &map, &decoded, chunks)
+        let got: Vec<_> = finished("text/plain", &edited, &decoded, chunks)
             .into_iter()
             .map(|chunk| {
                 let span = chunk.payload.span.unwrap();
@@ -321,10 +356,8 @@ mod tests {
     #[test]
     fn a_replaced_text_has_spans_of_its_own_and_the_file_s_media_type() {
         let decoded = Decoded::new(b"%PDF".to_vec()).unwrap();
-        let text = "one\ntwo".to_owned();
-        let document = Document { text, media_type: "text/markdown".to_owned(), ..Document::default() };
-        let chunks =
-            finished("application/pdf", &document, &SourceMap::replaced(), &decoded, vec![chunk(4, 7)]);
+        let edited = edited(&decoded, Edit::Replace("one\ntwo".to_owned()), Some("text/markdown"));
+        let chunks = finished("application/pdf", &edited, &decoded, vec![chunk(4, 7)]);
         let payload = &chunks[0].payload;
         assert_eq!((payload.extracted, payload.span, payload.line), (true, Some(Span::new(4, 7)), 2));
         assert_eq!(payload.media_type, "application/pdf");
@@ -333,9 +366,8 @@ mod tests {
     #[test]
     fn a_window_is_shown_in_place_of_the_chunk_and_not_embedded() {
         let decoded = Decoded::new(b"one two three".to_vec()).unwrap();
-        let document = Document { text: decoded.text.clone(), ..Document::default() };
         let window = Chunk { window: Some(Span::new(0, 13)), ..chunk(4, 7) };
-        let chunks = finished("text/plain", &document, &SourceMap::identity(13), &decoded, vec![window]);
+        let chunks = finished("text/plain", &edited(&decoded, Edit::Keep, None), &decoded, vec![window]);
         assert_eq!(chunks[0].embedded_text, "two");
         assert_eq!(chunks[0].payload.text, "one two three");
     }

@@ -25,7 +25,8 @@ impl<'w> Report<'w> {
         let summary = &mut self.summary;
         match &outcome {
             Outcome::Unchanged => summary.n_unchanged += 1,
-            Outcome::Indexed { n_chunks, n_embedded } => {
+            Outcome::Indexed { n_chunks, n_embedded, coverage } => {
+                summary.coverage.add(coverage);
                 summary.n_indexed += 1;
                 summary.n_chunks += n_chunks;
                 summary.n_embedded += n_embedded;

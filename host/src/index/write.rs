@@ -118,11 +118,16 @@ impl Work {
 
     fn put(&mut self, put: Put, old: Option<SourceRecord>) -> Outcome {
         let Put { record, new, kept } = put;
-        let outcome = Outcome::Indexed { n_chunks: new.len() + kept.len(), n_embedded: new.len() };
+        let outcome = Outcome::Indexed {
+            n_chunks: new.len() + kept.len(),
+            n_embedded: new.len(),
+            coverage: record.coverage.clone().unwrap_or_default(),
+        };
         let old = old.map(|record| record.points).unwrap_or_default();
         self.intents.push(SourceRecord {
             points: with_all_of(&record.points, &old),
             pipeline: UNFINISHED.to_owned(),
+            coverage: None,
             ..record.clone()
         });
         self.new.extend(new);

@@ -1,5 +1,5 @@
-//! The admin API: the models that are served, the upstreams, the configuration, what keys
-//! were used for, and the cache.
+//! The admin API: the models that are served, the upstreams, the plugins, the configuration,
+//! what keys were used for, and the cache.
 
 use std::time::SystemTime;
 
@@ -16,6 +16,10 @@ use super::wire::{self, json_response};
 use crate::cache::Forgotten;
 use crate::embed::{Embedder, Lane, Model, ModelStatus, Standing, UpstreamStatus};
 use crate::model::ModelName;
+
+mod plugins;
+
+pub(super) use plugins::plugins;
 
 /// Answers `GET /admin/models`.
 pub(super) fn models(embedder: &Embedder) -> Response<Full<Bytes>> {

@@ -37,6 +37,11 @@ impl Notices {
         self.texts("tokens began or ended inside a character, which was left out, in texts", indexes);
     }
 
+    /// The texts at `indexes` went another way than they should, in ASCII.
+    pub(super) fn detour(&mut self, detour: &str, indexes: &[usize]) {
+        self.texts(&format!("{detour}, texts"), indexes);
+    }
+
     fn texts(&mut self, what: &str, indexes: &[usize]) {
         if indexes.is_empty() {
             return;
@@ -84,10 +89,12 @@ mod tests {
         notices.dropped("options");
         notices.cut_inside_a_character(&[2]);
         notices.truncated(&[1, 4]);
+        notices.detour("plugin `legal` failed and was skipped", &[0, 3]);
         let want = "dropped, because the gateway sets it for each model: keep_alive, options; \
                     `prompt` was taken for `input`; \
                     tokens began or ended inside a character, which was left out, in texts: 2; \
-                    truncated texts: 1, 4";
+                    truncated texts: 1, 4; \
+                    plugin `legal` failed and was skipped, texts: 0, 3";
         check(notices, Some(want));
     }
 

@@ -162,6 +162,9 @@ pub(super) fn tell(headers: &mut HeaderMap, told: Told, answer: &EmbedAnswer) {
     let mut notices = told.notices;
     notices.truncated(&answer.truncated);
     notices.cut_by_upstream(&answer.cut_by_upstream);
+    for (detour, indexes) in &answer.detours {
+        notices.detour(detour, indexes);
+    }
     if let Some(line) = notices.into_line() {
         insert(headers, NOTICE, &line);
     }

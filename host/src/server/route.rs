@@ -11,6 +11,7 @@ pub(super) enum Route {
     Metrics,
     AdminModels,
     AdminUpstreams,
+    AdminPlugins,
     AdminConfig,
     AdminKeys,
     AdminCache,
@@ -49,6 +50,7 @@ impl Route {
             Self::Metrics => "/metrics",
             Self::AdminModels => "/admin/models",
             Self::AdminUpstreams => "/admin/upstreams",
+            Self::AdminPlugins => "/admin/plugins",
             Self::AdminConfig => "/admin/config",
             Self::AdminKeys => "/admin/keys",
             Self::AdminCache => "/admin/cache",
@@ -77,6 +79,7 @@ impl Route {
             | Self::Openapi
             | Self::AdminModels
             | Self::AdminUpstreams
+            | Self::AdminPlugins
             | Self::AdminConfig
             | Self::AdminKeys
             | Self::OpenaiModels
@@ -172,6 +175,7 @@ impl Routes {
             ("/metrics", Route::Metrics),
             ("/admin/models", Route::AdminModels),
             ("/admin/upstreams", Route::AdminUpstreams),
+            ("/admin/plugins", Route::AdminPlugins),
             ("/admin/config", Route::AdminConfig),
             ("/admin/keys", Route::AdminKeys),
             ("/admin/cache", Route::AdminCache),

@@ -8,7 +8,6 @@ use hyper::body::Body;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::Config;
 use super::answers::Answers;
 use super::body::{Bodies, Held};
 use super::error::ApiError;
@@ -17,6 +16,7 @@ use super::keys::Keys;
 use super::options::Times;
 use super::parsing::{self, Parsing};
 use super::wire::Limits;
+use super::{Config, Told};
 use crate::embed::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Resolved};
 use crate::model::{ModelName, Purpose};
 use crate::telemetry::Metrics;
@@ -31,8 +31,7 @@ pub(super) struct Shared {
     /// In seconds since 1970.
     pub(super) started: u64,
     pub(super) keys: Keys,
-    /// The configuration, as `config show` prints it.
-    pub(super) shown: Bytes,
+    pub(super) told: Told,
     answers: Answers,
     pub(super) bodies: Bodies,
     pub(super) parsing: Parsing,
@@ -43,7 +42,7 @@ impl Shared {
     pub(super) fn new(
         config: Arc<Config>,
         keys: Keys,
-        shown: Bytes,
+        told: Told,
         embedder: Arc<Embedder>,
         metrics: Metrics,
         tasks: TaskTracker,
@@ -51,7 +50,7 @@ impl Shared {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (answers, bodies) = (Answers::new(&config), Bodies::new(&config, tasks));
         let parsing = Parsing::new(&config);
-        Arc::new(Self { config, embedder, started, keys, shown, answers, bodies, parsing, metrics })
+        Arc::new(Self { config, embedder, started, keys, told, answers, bodies, parsing, metrics })
     }
 
     pub(super) fn times(&self) -> Times {

@@ -6,7 +6,8 @@ use rusqlite::{Row, params};
 use uuid::Uuid;
 
 use super::sqlite::Database;
-use super::{IndexLock, SourceRecord, StoreError, check_name};
+use super::{IndexLock, SourceRecord, StoreError, check_name, coverage};
+use crate::document::Coverage;
 
 /// The indexer's memory and its lock, in SQLite whichever store holds the points.
 #[derive(Clone)]
@@ -37,7 +38,7 @@ impl IndexState {
         self.database
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(
-                    "SELECT source, size, modified, content, pipeline, points FROM sources
+                    "SELECT source, size, modified, content, pipeline, points, coverage FROM sources
                      WHERE place = ?1 AND collection = ?2 AND source >= ?3
                        AND substr(source, 1, length(?3)) = ?3
                      ORDER BY source",
@@ -48,12 +49,33 @@ impl IndexState {
             .await
     }
 
+    /// Where the text of all documents of a collection went, of those that it is known of.
+    pub async fn coverage(&self, collection: &str) -> Result<Coverage, StoreError> {
+        let (place, collection) = (self.place.clone(), collection.to_owned());
+        self.database
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT coverage FROM sources
+                     WHERE place = ?1 AND collection = ?2 AND coverage IS NOT NULL",
+                )?;
+                let mut sum = Coverage::default();
+                let mut rows = statement.query(params![place, collection])?;
+                while let Some(row) = rows.next()? {
+                    if let Some(found) = coverage::from_json(&row.get::<_, String>(0)?) {
+                        sum.add(&found);
+                    }
+                }
+                Ok(sum)
+            })
+            .await
+    }
+
     pub async fn source(&self, collection: &str, source: &str) -> Result<Option<SourceRecord>, StoreError> {
         let (place, collection, source) = (self.place.clone(), collection.to_owned(), source.to_owned());
         self.database
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(
-                    "SELECT source, size, modified, content, pipeline, points FROM sources
+                    "SELECT source, size, modified, content, pipeline, points, coverage FROM sources
                      WHERE place = ?1 AND collection = ?2 AND source = ?3",
                 )?;
                 let record = statement.query_map(params![place, collection, source], from_row)?.next();
@@ -70,8 +92,8 @@ impl IndexState {
             .write(move |transaction| {
                 let mut statement = transaction.prepare_cached(
                     "INSERT OR REPLACE INTO sources
-                     (place, collection, source, size, modified, content, pipeline, points)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                     (place, collection, source, size, modified, content, pipeline, points, coverage)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 )?;
                 for record in &records {
                     statement.execute(params![
@@ -83,6 +105,7 @@ impl IndexState {
                         record.content,
                         record.pipeline,
                         record.points.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<u8>>(),
+                        record.coverage.as_ref().and_then(coverage::to_json),
                     ])?;
                 }
                 Ok(())
@@ -121,6 +144,7 @@ impl IndexState {
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<SourceRecord> {
     let points: Vec<u8> = row.get(5)?;
+    let covered: Option<String> = row.get(6)?;
     let (ids, _) = points.as_chunks::<16>();
     Ok(SourceRecord {
         source: row.get(0)?,
@@ -129,5 +153,6 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SourceRecord> {
         content: row.get(3)?,
         pipeline: row.get(4)?,
         points: ids.iter().map(|id| Uuid::from_bytes(*id)).collect(),
+        coverage: covered.as_deref().and_then(coverage::from_json),
     })
 }

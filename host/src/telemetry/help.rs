@@ -20,6 +20,16 @@ const COUNTERS: &[(&str, &str)] = &[
     ("embergate_key_refused_total", "Requests of a key that lacked a right, or came over a limit."),
     ("embergate_key_requests_total", "Requests that were let in with a key."),
     ("embergate_key_texts_total", "Texts that were let in with a key."),
+    ("embergate_plugin_calls_total", "Calls of a plugin that ended, with an answer or without."),
+    (
+        "embergate_plugin_failures_total",
+        "Calls of a plugin that failed, and documents whose chunks broke the contract, by class.",
+    ),
+    ("embergate_plugin_reloads_total", "Files of plugins that came, changed or went, by what came of it."),
+    (
+        "embergate_plugin_replaced_calls_total",
+        "Calls that a plugin failed, and that were skipped or done by its fallback.",
+    ),
     ("embergate_texts_total", "Texts that were answered."),
     ("embergate_tokens_total", "Tokens of the texts that were answered, those from memory included."),
     ("embergate_unauthorized_total", "Requests without a valid key."),
@@ -35,6 +45,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("embergate_cache_bytes", "Memory for vectors."),
     ("embergate_cache_entries", "Vectors in memory."),
     ("embergate_http_connections", "Open connections."),
+    ("embergate_plugin_breaker_open", "1 while a plugin is out of service, else 0."),
     ("embergate_queued_bytes", "Bytes of texts that wait for an embedding."),
     ("embergate_queued_texts", "Texts that wait for an upstream."),
     ("embergate_upstream_healthy", "1, or 0 for an upstream that is ejected."),
@@ -46,7 +57,7 @@ const HISTOGRAMS: &[(&str, &str)] = &[
     ("embergate_batch_wait_seconds", "How long the oldest text of a batch waited before it left."),
     ("embergate_http_request_seconds", "From the head of a request to its answer."),
     ("embergate_http_request_texts", "Texts in a request that was embedded."),
-    ("embergate_plugin_call_seconds", "Calls of a plugin that ended, those that fail included."),
+    ("embergate_plugin_call_seconds", "What calls of a plugin took, waiting for an instance included."),
     ("embergate_upstream_call_seconds", "Calls to an upstream, those that fail included."),
 ];
 

@@ -238,13 +238,13 @@ impl Gateway {
         exchange(&self.api, &request("GET", path, ""))
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
-        exchange(&self.api, &request("POST", path, &body.to_string()))
-    }
-
     /// Asks the admin listener.
     pub fn get_admin(&self, path: &str) -> Answer {
         exchange(&self.admin, &request("GET", path, ""))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        exchange(&self.api, &request("POST", path, &body.to_string()))
     }
 
     /// Sends one request with more headers.

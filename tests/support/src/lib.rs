@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod gate;
+pub mod guest;
 pub mod ollama;
 pub mod openapi;
 pub mod qdrant;

@@ -8,22 +8,41 @@
 /// Bytes of a word or number that make a token.
 const WORD_BYTES: usize = 4;
 
+/// How much text is read between two looks at whether to go on.
+const SLICE_BYTES: usize = 64 * 1024;
+
 pub(super) fn count(text: &str) -> u32 {
+    count_while(text, &mut || true).unwrap_or_default()
+}
+
+/// Nothing once `go_on` said so.
+pub(super) fn count_while(text: &str, go_on: &mut dyn FnMut() -> bool) -> Option<u32> {
     let mut count = 0;
-    each_end(text, |_| count += 1);
-    count
+    each_end(text, go_on, |_| count += 1).then_some(count)
 }
 
 pub(super) fn ends(text: &str) -> Vec<u32> {
-    let mut ends = Vec::with_capacity(text.len() / WORD_BYTES);
-    each_end(text, |end| ends.push(end as u32));
-    ends
+    ends_while(text, &mut || true).unwrap_or_default()
 }
 
-fn each_end(text: &str, mut each: impl FnMut(usize)) {
+/// Nothing once `go_on` said so.
+pub(super) fn ends_while(text: &str, go_on: &mut dyn FnMut() -> bool) -> Option<Vec<u32>> {
+    let mut ends = Vec::with_capacity(text.len() / WORD_BYTES);
+    each_end(text, go_on, |end| ends.push(end as u32)).then_some(ends)
+}
+
+/// Returns whether it went on to the end.
+fn each_end(text: &str, go_on: &mut dyn FnMut() -> bool, mut each: impl FnMut(usize)) -> bool {
+    let mut look_at = SLICE_BYTES;
     // Bytes of the token under way; it ends with its word at the latest.
     let mut open = 0;
     for (start, char) in text.char_indices() {
+        if look_at <= start {
+            look_at = start + SLICE_BYTES;
+            if !go_on() {
+                return false;
+            }
+        }
         let len = char.len_utf8();
         let end = start + len;
         if char.is_alphanumeric() && !is_unspaced(char) {
@@ -48,6 +67,7 @@ fn each_end(text: &str, mut each: impl FnMut(usize)) {
     if open != 0 {
         each(text.len());
     }
+    true
 }
 
 /// Returns whether `char` is of a script that is written without spaces, or of
@@ -102,6 +122,12 @@ mod tests {
     #[test]
     fn an_emoji_is_two_tokens() {
         check("🌊", &[4, 4]);
+    }
+
+    #[test]
+    fn a_long_text_can_be_given_up() {
+        let text = "kelp ".repeat(SLICE_BYTES);
+        assert_eq!((ends_while(&text, &mut || false), count_while(&text, &mut || false)), (None, None));
     }
 
     #[test]

@@ -84,6 +84,12 @@ fn plugin_fate(error: &PluginError) -> Fate {
             hopeless(StatusCode::INTERNAL_SERVER_ERROR, "plugin_failed")
         }
         PluginError::Busy { .. } => busy(RETRY_AFTER_UNKNOWN),
+        PluginError::OutOfService { retry_after, .. } => Fate(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some("plugin_out_of_service"),
+            None,
+            Retry::After(*retry_after),
+        ),
     }
 }
 

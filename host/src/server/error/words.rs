@@ -11,11 +11,13 @@ pub(super) fn no_model(name: &str) -> String {
     format!("there is no model `{name}`: GET /v1/models lists those that are served")
 }
 
-/// What clients are told: an upstream's name, and not where it is. That is for the log.
+/// What clients are told: an upstream's name, and not where it is; that a plugin failed, and
+/// nothing from inside it. The rest is for the log.
 pub(super) fn plain(error: &EmbedError) -> String {
     match error {
         EmbedError::UnknownModel(model) => no_model(model.as_str()),
         EmbedError::Upstream(cause) => upstream(cause),
+        EmbedError::Plugin(cause) => cause.for_clients(),
         _ => error.to_string(),
     }
 }

@@ -61,6 +61,7 @@ pub(super) fn of_route(route: Route) -> Option<Need> {
         Route::Metrics
         | Route::AdminModels
         | Route::AdminUpstreams
+        | Route::AdminPlugins
         | Route::AdminConfig
         | Route::AdminKeys
         | Route::AdminCache => &[Right::Admin],
@@ -160,6 +161,7 @@ mod tests {
             Route::Metrics,
             Route::AdminModels,
             Route::AdminUpstreams,
+            Route::AdminPlugins,
             Route::AdminConfig,
             Route::AdminKeys,
             Route::AdminCache,

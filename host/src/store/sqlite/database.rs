@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use crate::store::{Config, StoreError, cannot_open};
 
 /// The format of the file, in its `user_version`.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Says whose file it is, in its `application_id`: `EmbG`.
 const APPLICATION: u32 = 0x456d_6247;
 
@@ -50,10 +50,13 @@ CREATE INDEX postings_point ON postings (point);
 CREATE TABLE sources (
     place TEXT NOT NULL, collection TEXT NOT NULL, source TEXT NOT NULL,
     size INTEGER NOT NULL, modified INTEGER NOT NULL, content BLOB NOT NULL,
-    pipeline TEXT NOT NULL, points BLOB NOT NULL,
+    pipeline TEXT NOT NULL, points BLOB NOT NULL, coverage TEXT,
     PRIMARY KEY (place, collection, source)
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// Makes a file of format 1 one of format 2.
+const WITH_COVERAGE: &str = "ALTER TABLE sources ADD COLUMN coverage TEXT";
 
 /// One SQLite file.
 #[derive(Clone)]
@@ -197,11 +200,15 @@ fn prepare(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
     if FORMAT < have {
         return Err(StoreError::Newer { path: path.display().to_string(), have, known: FORMAT });
     }
-    if have == 0 {
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
+    match have {
+        0 => {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+        }
+        1 => transaction.execute_batch(WITH_COVERAGE)?,
+        _ => {}
     }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
     Ok(transaction.commit()?)
 }
 

@@ -1,0 +1,41 @@
+;; Refuses a document where the bits of a NaN are those of the processor and not always the same.
+(module
+  (memory (export "memory") 2)
+
+  ;; What `start` answers, at 16: itself, by name and version.
+  (data (i32.const 16)
+    "\00\00\00\00" "\40\00\00\00\07\00\00\00" "\48\00\00\00\05\00\00\00" "\50\00\00\00\04\00\00\00")
+  (data (i32.const 64) "written\00" "6.6.6\00\00\00" "bad.")
+  (func (export "embergate:plugin/lifecycle@0.1.0#start") (param i32 i32) (result i32)
+    (i32.const 16))
+
+  ;; Memory for arguments: never freed, but begun anew with each call.
+  (global $top (mut i32) (i32.const 4096))
+  (func $allocate (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
+    (global.set $top (i32.add (local.get $at) (local.get 3)))
+    (local.get $at))
+
+  ;; What `process` answers, at 96: to keep as many documents as there are, and no notes.
+  (data (i32.const 96) "\00\00\00\00" "\80\00\00\00\00\00\00\00" "\00\00\00\00\00\00\00\00")
+  (func $keep (param $documents i32) (result i32)
+    (i32.store (i32.const 104) (local.get $documents))
+    (i32.const 96))
+
+  ;; At 192: to reject.
+  (data (i32.const 192) "\03\00\00\00" "\d0\00\00\00\03\00\00\00\00\00\00\00")
+  (data (i32.const 208) "nan")
+  (global $zero (mut f32) (f32.const 0))
+  (func (export "embergate:plugin/preprocessor@0.1.0#process")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (param $documents i32) (result i32)
+    (i32.store (i32.const 100) (i32.const 128))
+    (if (i32.ne
+          (i32.const 0x7fc00000)
+          (i32.reinterpret_f32 (f32.div (global.get $zero) (global.get $zero))))
+      (then (i32.store (i32.const 100) (i32.const 192))))
+    (call $keep (local.get $documents)))
+
+  (func (export "cabi_post_embergate:plugin/preprocessor@0.1.0#process") (param i32)
+    (global.set $top (i32.const 4096)))
+)

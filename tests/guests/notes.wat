@@ -1,0 +1,53 @@
+;; Answers 4 GiB of notes. For one document: 4,096 notes whose media type is one and the same MiB of memory.
+;; For three: a list that claims to be as long as memory can be. Well-behaved for two documents.
+(module
+  (memory (export "memory") 20)
+
+  ;; What `start` answers, at 16: itself, by name and version.
+  (data (i32.const 16)
+    "\00\00\00\00" "\40\00\00\00\07\00\00\00" "\48\00\00\00\05\00\00\00" "\50\00\00\00\04\00\00\00")
+  (data (i32.const 64) "written\00" "6.6.6\00\00\00" "bad.")
+  (func (export "embergate:plugin/lifecycle@0.1.0#start") (param i32 i32) (result i32)
+    (i32.const 16))
+
+  ;; Memory for arguments: never freed, but begun anew with each call.
+  (global $top (mut i32) (i32.const 4096))
+  (func $allocate (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
+    (global.set $top (i32.add (local.get $at) (local.get 3)))
+    (local.get $at))
+
+  ;; What `process` answers, at 96: to keep as many documents as there are, and no notes.
+  (data (i32.const 96) "\00\00\00\00" "\80\00\00\00\00\00\00\00" "\00\00\00\00\00\00\00\00")
+  (func $keep (param $documents i32) (result i32)
+    (i32.store (i32.const 104) (local.get $documents))
+    (i32.const 96))
+
+  (global $notes i32 (i32.const 0x110000))
+  (func $alias
+    (local $note i32)
+    (local.set $note (global.get $notes))
+    (loop $next
+      (i32.store8 offset=4 (local.get $note) (i32.const 1))
+      (i32.store offset=8 (local.get $note) (i32.const 0x10000))
+      (i32.store offset=12 (local.get $note) (i32.const 0x100000))
+      (local.set $note (i32.add (local.get $note) (i32.const 24)))
+      (br_if $next (i32.lt_u (local.get $note) (i32.const 0x128000)))))
+
+  ;; The list of notes stands at 108 of the answer.
+  (func (export "embergate:plugin/preprocessor@0.1.0#process")
+    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (param $documents i32) (result i32)
+    (i64.store (i32.const 108) (i64.const 0))
+    (if (i32.eq (local.get $documents) (i32.const 1)) (then
+      (call $alias)
+      (i32.store (i32.const 108) (global.get $notes))
+      (i32.store (i32.const 112) (i32.const 4096))))
+    (if (i32.eq (local.get $documents) (i32.const 3)) (then
+      (i32.store (i32.const 108) (global.get $notes))
+      (i32.store (i32.const 112) (i32.const -1))))
+    (call $keep (local.get $documents)))
+
+  (func (export "cabi_post_embergate:plugin/preprocessor@0.1.0#process") (param i32)
+    (global.set $top (i32.const 4096)))
+)
