@@ -37,6 +37,17 @@ fn built_guest() -> std::path::PathBuf {
     path
 }
 
+/// The guest with one name in it changed for another of the same length.
+fn renamed(from: &str, to: &str) -> Vec<u8> {
+    let mut bytes = std::fs::read(built_guest()).unwrap();
+    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+    assert!(!places.is_empty() && from.len() == to.len());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
 /// A small corpus: Markdown, text and HTML, each about something of its own.
 fn write_corpus(desk: &Desk) {
     // Sections long enough that each is a chunk of its own.

@@ -6,7 +6,7 @@ use embergate_test_support::binary::Gateway;
 use embergate_test_support::guest;
 use serde_json::json;
 
-use super::{built_guest, desk};
+use super::{built_guest, desk, renamed};
 
 #[test]
 fn the_bundled_plugins_are_listed() {
@@ -23,17 +23,6 @@ fn the_bundled_plugins_are_listed() {
 /// A bundled plugin, as built.
 fn unicode() -> Vec<u8> {
     std::fs::read(built_guest().parent().unwrap().join("../plugins/unicode.wasm")).unwrap()
-}
-
-/// The guest with one name in it changed for another of the same length.
-fn renamed(from: &str, to: &str) -> Vec<u8> {
-    let mut bytes = std::fs::read(built_guest()).unwrap();
-    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
-    assert!(!places.is_empty() && from.len() == to.len());
-    for at in places {
-        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-    }
-    bytes
 }
 
 /// `plugin check` refuses the file, naming it, and says this.

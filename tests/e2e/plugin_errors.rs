@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{built_guest, desk};
+use super::{built_guest, desk, renamed};
 use embergate_test_support::binary::Desk;
 
 /// A folder of plugins with the guest that does what a text tells it to.
@@ -44,17 +44,6 @@ fn without_callers(line: &str) -> String {
     let innermost = if is_kept { format!("`{innermost}") } else { "[FUNCTION]".to_owned() };
     let output = rest.find(": its last output").map_or("", |at| &rest[at..]);
     format!("{before}in {innermost}, called by [MORE]{output}")
-}
-
-/// The guest with one name in it changed for another of the same length.
-fn renamed(from: &str, to: &str) -> Vec<u8> {
-    let mut bytes = std::fs::read(built_guest()).unwrap();
-    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
-    assert!(!places.is_empty() && from.len() == to.len());
-    for at in places {
-        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-    }
-    bytes
 }
 
 #[test]
