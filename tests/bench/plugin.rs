@@ -1,25 +1,35 @@
 //! What a plugin costs beside the same work done natively.
 //!
-//! Goals: a warm call on a text of 200 bytes at most 4 times its native code; 64 texts of
-//! 1 KB in one call at least 0.35 times as fast; a loop over 1 MiB that is metered at least
-//! half as fast as one that is not; `recursive` on 1 MiB at least a third as fast as
-//! tokenizing it once.
-//!
+//! When all was measured, a table says how the figures of this run stand to each other,
+//! and to the goals.
 //! The guest that loops is built by `tests/guests/build.sh`.
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group};
 use embergate::document::Document;
 use embergate::model::{ModelName, Purpose};
+use embergate::plugin::segment::{self, segment};
 use embergate::plugin::{Call, Config, Isolation, Limits, Metering, Plugin, Plugins};
 use embergate::tokenizer::Tokenizer;
+use embergate_cut::{Boundary, Span, Text};
+use embergate_recursive::recursive;
 use embergate_unicode::clean::clean;
 use embergate_unicode::options::Options;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+// Groups of measurements.
+const SMALL: &str = "unicode, 200 bytes";
+const BATCH: &str = "unicode, 64 texts of 1 KB";
+const LOOP: &str = "loop over 1 MiB";
+const LARGE: &str = "recursive, 1 MiB";
+const MANY: &str = "unicode, 200 bytes, many tasks";
 
 const TOKENIZER: &[u8] = include_bytes!("../../model/tokenizer.json");
 
@@ -36,12 +46,15 @@ fn unicode(runtime: &Runtime, config: &Config) -> Arc<Plugin> {
     plugins.preprocessor("unicode").expect("it is bundled")
 }
 
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
+}
+
 /// The guest of `tests/guests` that does as a text tells it.
 fn obedient(runtime: &Runtime, metering: Metering) -> Arc<Plugin> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     let limits = Limits { fuel: u64::MAX, ..Limits::default() };
-    let config = Config { dir: target.join("guests"), metering, limits, ..Config::default() };
+    let config = Config { dir: target().join("guests"), metering, limits, ..Config::default() };
     let plugins = runtime.block_on(Plugins::load(&config, &[])).expect("the plugins load");
     plugins.preprocessor("hostile").expect("run tests/guests/build.sh first")
 }
@@ -100,7 +113,7 @@ fn prose() -> String {
 fn a_short_text(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let documents = [document(SENTENCE, 200)];
-    let mut group = criterion.benchmark_group("unicode, 200 bytes");
+    let mut group = criterion.benchmark_group(SMALL);
     group.bench_function("native", |bench| {
         bench.iter(|| clean(black_box(&documents[0].text), Options::default()));
     });
@@ -120,7 +133,7 @@ fn a_short_text(criterion: &mut Criterion) {
 fn a_batch(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let documents = vec![document(SENTENCE, 1_024); 64];
-    let mut group = criterion.benchmark_group("unicode, 64 texts of 1 KB");
+    let mut group = criterion.benchmark_group(BATCH);
     group.throughput(Throughput::Bytes(64 << 10));
     group.bench_function("native", |bench| {
         bench.iter(|| -> Vec<_> {
@@ -140,7 +153,7 @@ fn sum(text: &str) -> String {
 fn a_loop(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let documents = [document("sum of all that there is ", 1 << 20)];
-    let mut group = criterion.benchmark_group("loop over 1 MiB");
+    let mut group = criterion.benchmark_group(LOOP);
     group.sample_size(20).throughput(Throughput::Bytes(1 << 20));
     group.bench_function("native", |bench| bench.iter(|| sum(black_box(&documents[0].text))));
     for (name, metering) in METERINGS {
@@ -152,24 +165,142 @@ fn a_loop(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What `text` is to a chunker, without a guest in between.
+struct Native<'t> {
+    text: &'t str,
+    tokenizer: &'t Tokenizer,
+}
+
+impl Text for Native<'_> {
+    fn segment(&self, at: Boundary) -> Vec<u32> {
+        let at = match at {
+            Boundary::Sentence => segment::Boundary::Sentence,
+            Boundary::Word => segment::Boundary::Word,
+            Boundary::Grapheme => segment::Boundary::Grapheme,
+        };
+        segment(self.text, at)
+    }
+
+    fn token_ends(&self) -> Vec<u32> {
+        self.tokenizer.ends(self.text)
+    }
+
+    fn count_tokens(&self, spans: &[Span]) -> Vec<u32> {
+        spans.iter().map(|span| self.tokenizer.count(span.of(self.text))).collect()
+    }
+
+    fn count_texts(&self, texts: &[String]) -> Vec<u32> {
+        texts.iter().map(|text| self.tokenizer.count(text)).collect()
+    }
+}
+
 fn a_large_text(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let recursive = plugins(&runtime).chunker("recursive").expect("it is bundled");
+    let chunker = plugins(&runtime).chunker("recursive").expect("it is bundled");
     let plain = tokenizers::Tokenizer::from_bytes(TOKENIZER).expect("a tokenizer");
     let (call, documents) = (call(), [document(&prose(), 1 << 20)]);
-    let mut group = criterion.benchmark_group("recursive, 1 MiB");
-    group.sample_size(10).throughput(Throughput::Bytes(1 << 20));
+    let text = documents[0].text.as_str();
+    let mut group = criterion.benchmark_group(LARGE);
+    group.sample_size(20).throughput(Throughput::Bytes(1 << 20));
     group.bench_function("plain tokenization", |bench| {
-        bench.iter(|| plain.encode(black_box(documents[0].text.as_str()), false).expect("tokens"));
+        bench.iter(|| plain.encode(black_box(text), false).expect("tokens"));
     });
-    group.bench_function("remembered words", |bench| {
-        bench.iter(|| call.tokenizer.ends(black_box(&documents[0].text)));
+    group.bench_function("native", |bench| {
+        let host = Native { text, tokenizer: &call.tokenizer };
+        let config = recursive::Config::default();
+        bench.iter(|| {
+            recursive::split(black_box(text), &host, config, call.max_tokens, None).expect("chunks")
+        });
     });
     group.bench_function("plugin", |bench| {
-        bench.iter(|| runtime.block_on(recursive.split(&call, &documents)).expect("an answer"));
+        bench.iter(|| runtime.block_on(chunker.split(&call, &documents)).expect("an answer"));
     });
     group.finish();
 }
 
-criterion_group!(benches, a_short_text, a_batch, a_loop, a_large_text);
-criterion_main!(benches);
+/// Calls that one task makes of a round.
+const CALLS_OF_A_TASK: usize = 64;
+/// Tasks of a round: as many whatever the cores are.
+const TASKS: usize = 16;
+
+/// The same small calls, by one worker thread and by two.
+fn two_cores(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group(MANY);
+    group.throughput(Throughput::Elements((TASKS * CALLS_OF_A_TASK) as u64));
+    for n_cores in [1, 2] {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(n_cores).enable_all().build().expect("a runtime");
+        let plugin = unicode(&runtime, &Config::default());
+        let call = Arc::new((call(), [document(SENTENCE, 200)]));
+        group.bench_function(BenchmarkId::new("workers", n_cores), |bench| {
+            bench.iter(|| runtime.block_on(round(&plugin, &call)));
+        });
+    }
+    group.finish();
+}
+
+async fn round(plugin: &Arc<Plugin>, call: &Arc<(Call, [Document; 1])>) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..TASKS {
+        let (plugin, call) = (Arc::clone(plugin), Arc::clone(call));
+        tasks.spawn(async move {
+            for _ in 0..CALLS_OF_A_TASK {
+                black_box(plugin.process(&call.0, &call.1).await.expect("an answer"));
+                // As between the requests of a server.
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("no panic");
+    }
+}
+
+/// A time beside another one of the same run.
+struct Goal {
+    what: &'static str,
+    /// Group and function of what is divided, and of what it is divided by.
+    times: [[&'static str; 2]; 2],
+    goal: &'static str,
+    is_met: fn(f64) -> bool,
+}
+
+#[rustfmt::skip]
+const GOALS: [Goal; 7] = [
+    Goal { what: "200 bytes, warm: time of native", times: [[SMALL, "plugin, epoch"], [SMALL, "native"]], goal: "at most 4", is_met: |ratio| ratio <= 4.0 },
+    Goal { what: "64 texts of 1 KB: speed of native", times: [[BATCH, "native"], [BATCH, "plugin"]], goal: "at least 0.35", is_met: |ratio| 0.35 <= ratio },
+    Goal { what: "loop, epochs: speed of unmetered", times: [[LOOP, "plugin, unmetered"], [LOOP, "plugin, epoch"]], goal: "at least 0.5", is_met: |ratio| 0.5 <= ratio },
+    Goal { what: "loop, fuel: speed of unmetered", times: [[LOOP, "plugin, unmetered"], [LOOP, "plugin, fuel"]], goal: "at least 0.5", is_met: |ratio| 0.5 <= ratio },
+    Goal { what: "chunking by `text`: speed of native", times: [[LARGE, "native"], [LARGE, "plugin"]], goal: "at least 0.85", is_met: |ratio| 0.85 <= ratio },
+    Goal { what: "chunking: speed of one tokenization", times: [[LARGE, "plain tokenization"], [LARGE, "plugin"]], goal: "at least 0.33", is_met: |ratio| 0.33 <= ratio },
+    Goal { what: "small calls: throughput of 1 to 2 cores", times: [[MANY, "workers/1"], [MANY, "workers/2"]], goal: "at least 1.8", is_met: |ratio| 1.8 <= ratio },
+];
+
+/// Prints how the medians of this run stand to each other, as far as they were measured.
+fn table(begun: SystemTime) {
+    println!("\n{:<42} {:>6}  {:<14}", "what", "ratio", "goal");
+    for Goal { what, times: [over, under], goal, is_met } in GOALS {
+        let (Some(over), Some(under)) = (median(over, begun), median(under, begun)) else { continue };
+        let ratio = over / under;
+        println!("{what:<42} {ratio:>6.2}  {goal:<14} {}", if is_met(ratio) { "met" } else { "NOT met" });
+    }
+}
+
+/// The median that criterion wrote since `begun`, in nanoseconds.
+fn median([group, function]: [&str; 2], begun: SystemTime) -> Option<f64> {
+    let path = target().join("criterion").join(group).join(function).join("new/estimates.json");
+    if path.metadata().ok()?.modified().ok()? < begun {
+        return None;
+    }
+    let estimates: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    estimates["median"]["point_estimate"].as_f64()
+}
+
+criterion_group!(benches, a_short_text, a_batch, a_loop, a_large_text, two_cores);
+
+fn main() {
+    let begun = SystemTime::now();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    table(begun);
+}

@@ -13,6 +13,7 @@ use metrics::Gauge;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::per_core::PerCore;
 use super::{LOG, PluginError};
 
 /// The `[plugins.breaker]` table.
@@ -59,7 +60,7 @@ pub(super) struct Breaker {
     config: BreakerConfig,
     /// What `state` says, for those who only want to know that all is well.
     closed: AtomicBool,
-    n_answered: AtomicU64,
+    n_answered: PerCore<AtomicU64>,
     state: Mutex<State>,
     /// Whether the gauge is this one's: plugins of one name have one gauge.
     is_shown: AtomicBool,
@@ -114,7 +115,7 @@ impl Breaker {
             plugin: plugin.to_owned(),
             config: config.clone(),
             closed: AtomicBool::new(true),
-            n_answered: AtomicU64::new(0),
+            n_answered: PerCore::default(),
             state: Mutex::new(State::Closed(VecDeque::new())),
             is_shown: AtomicBool::new(false),
             is_open,
@@ -161,7 +162,7 @@ impl Breaker {
     }
 
     fn answered(&self, is_trial: bool) {
-        self.n_answered.fetch_add(1, Ordering::Relaxed);
+        self.n_answered.mine().fetch_add(1, Ordering::Relaxed);
         if !is_trial {
             return;
         }
@@ -180,7 +181,7 @@ impl Breaker {
         let mut state = self.lock();
         let open = match &mut *state {
             State::Closed(failures) => {
-                let n_answered = self.n_answered.load(Ordering::Relaxed);
+                let n_answered = self.n_answered.all().map(|n| n.load(Ordering::Relaxed)).sum();
                 failures.push_back(Failure { at: now, n_answered });
                 if !self.is_too_much(failures) {
                     return;

@@ -12,6 +12,7 @@ use wasmtime::{
 
 use super::bindings::embergate::plugin::{embedder, log, text, types};
 use super::metering::Metering;
+use super::per_core::PerCore;
 use super::state::State;
 use super::{LOG, Limits};
 
@@ -68,8 +69,7 @@ impl Runtime {
     /// Keeps the clock ticking until the answer is dropped.
     pub(super) fn running(&self) -> Option<Running<'_>> {
         let ticker = self.ticker.as_ref()?;
-        ticker.wake();
-        Some(Running(&ticker.shared))
+        Some(ticker.running())
     }
 }
 
@@ -126,11 +126,11 @@ fn pool(instances: usize, limits: &[Limits]) -> PoolingAllocationConfig {
 }
 
 /// A call under way.
-pub(super) struct Running<'r>(&'r Shared);
+pub(super) struct Running<'r>(&'r AtomicUsize);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -143,9 +143,15 @@ struct Ticker {
 
 #[derive(Default)]
 struct Shared {
-    calls: AtomicUsize,
+    calls: PerCore<AtomicUsize>,
     asleep: AtomicBool,
     stopped: AtomicBool,
+}
+
+impl Shared {
+    fn is_running(&self) -> bool {
+        self.calls.all().any(|calls| calls.load(Ordering::SeqCst) != 0)
+    }
 }
 
 impl Ticker {
@@ -164,11 +170,13 @@ impl Ticker {
         Self { shared, thread }
     }
 
-    fn wake(&self) {
-        self.shared.calls.fetch_add(1, Ordering::SeqCst);
+    fn running(&self) -> Running<'_> {
+        let calls = self.shared.calls.mine();
+        calls.fetch_add(1, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.unpark();
         }
+        Running(calls)
     }
 
     fn unpark(&self) {
@@ -191,7 +199,7 @@ fn tick(engine: &EngineWeak, shared: &Shared) {
         if IDLE_TICKS <= idle {
             shared.asleep.store(true, Ordering::SeqCst);
             // Whoever starts a call after this line sees the flag and wakes us.
-            if shared.calls.load(Ordering::SeqCst) == 0 && !shared.stopped.load(Ordering::SeqCst) {
+            if !shared.is_running() && !shared.stopped.load(Ordering::SeqCst) {
                 thread::park();
             }
             shared.asleep.store(false, Ordering::SeqCst);
@@ -200,6 +208,6 @@ fn tick(engine: &EngineWeak, shared: &Shared) {
         thread::sleep(TICK);
         let Some(engine) = engine.upgrade() else { return };
         engine.increment_epoch();
-        idle = if shared.calls.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
+        idle = if shared.is_running() { 0 } else { idle + 1 };
     }
 }

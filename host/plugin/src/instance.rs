@@ -2,10 +2,10 @@
 
 mod failure; // how one came to its end
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
@@ -16,6 +16,8 @@ use super::contract::Shape;
 use super::engine::{Running, Runtime};
 use super::load::Fault;
 use super::metering::{Late, Metering, within};
+use super::per_core::PerCore;
+use super::seats::{Seat, Seats};
 use super::settings::Settings;
 use super::state::State;
 use super::{At, Limits, PluginError, Subject, words};
@@ -45,16 +47,11 @@ pub(super) struct Instances {
     preprocessor: Option<preprocessor::GuestIndices>,
     chunker: Option<chunker::GuestIndices>,
     /// One for each instance that may be at work, this plugin's successors included.
-    permits: Arc<Semaphore>,
-    idle: Mutex<Idle>,
-}
-
-/// Instances that wait for a call.
-#[derive(Default)]
-struct Idle {
-    instances: Vec<Instance>,
+    seats: Arc<Seats>,
+    /// Instances that wait for a call, where they were used last.
+    idle: PerCore<Mutex<Vec<Instance>>>,
     /// Whether another plugin serves under the name by now: nothing is kept any more.
-    is_replaced: bool,
+    is_replaced: AtomicBool,
 }
 
 /// An instance out on a call. Whoever drops it, as a cancelled call does, drops
@@ -66,7 +63,7 @@ pub(super) struct Lent<'i> {
     started: Instant,
     allowed: Allowed,
     _running: Option<Running<'i>>,
-    _permit: SemaphorePermit<'i>,
+    _seat: Seat<'i>,
 }
 
 /// What a plugin said of itself in `start`.
@@ -93,7 +90,7 @@ impl Instances {
             .map_err(differs)?;
         let chunker =
             shape.is_chunker.then(|| chunker::GuestIndices::new(&linked)).transpose().map_err(differs)?;
-        let permits = Arc::new(Semaphore::new(limits.instances.max(1)));
+        let seats = Arc::new(Seats::new(limits.instances));
         let mut instances = Self {
             runtime,
             name,
@@ -104,12 +101,13 @@ impl Instances {
             lifecycle,
             preprocessor,
             chunker,
-            permits,
-            idle: Mutex::default(),
+            seats,
+            idle: PerCore::default(),
+            is_replaced: AtomicBool::new(false),
         };
         let (instance, info) = instances.start().await.map_err(StartError::into_fault)?;
         instances.version = words::cut(&words::sentence(&info.version), words::VERSION);
-        instances.lock().instances.push(instance);
+        instances.keep(instance);
         Ok((instances, info))
     }
 
@@ -123,27 +121,27 @@ impl Instances {
         n_bytes: usize,
         time: Duration,
     ) -> Result<Lent<'_>, PluginError> {
-        let permit = self.permit().await?;
+        let seat = self.seat().await?;
         let running = self.runtime.running();
-        let idle = self.lock().instances.pop();
-        let mut instance = match idle {
+        let mut instance = match self.waiting() {
             Some(instance) => instance,
             None => self.start().await.map_err(|error| self.not_started(error))?.0,
         };
         let (started, allowed) = (Instant::now(), Allowed { time, fuel: self.limits.fuel_for(n_bytes) });
         let armed = instance.arm(started, allowed, (&self.limits, self.runtime.metering));
         armed.map_err(|error| self.not_started(StartError::of(&error)))?;
-        Ok(Lent { instance, instances: self, function, started, allowed, _running: running, _permit: permit })
+        Ok(Lent { instance, instances: self, function, started, allowed, _running: running, _seat: seat })
     }
 
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, PluginError> {
-        if let Ok(permit) = self.permits.try_acquire() {
-            return Ok(permit);
-        }
-        match tokio::time::timeout(self.limits.wait, self.permits.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(PluginError::Busy { plugin: self.name.to_string(), within: self.limits.wait }),
-        }
+    async fn seat(&self) -> Result<Seat<'_>, PluginError> {
+        let within = self.limits.wait;
+        let seat = self.seats.take(within).await;
+        seat.ok_or_else(|| PluginError::Busy { plugin: self.name.to_string(), within })
+    }
+
+    /// Takes an instance that waits, the last used of this core before those of others.
+    fn waiting(&self) -> Option<Instance> {
+        self.idle.all().find_map(|idle| lock(idle).pop())
     }
 
     /// Instantiates and calls `start`, both within the time of a small call.
@@ -186,34 +184,33 @@ impl Instances {
 
     /// Has these and `before` share what both may have at work.
     pub(super) fn succeed(&mut self, before: &Self) {
-        self.permits = Arc::clone(&before.permits);
+        self.seats = Arc::clone(&before.seats);
     }
 
     /// Lets all go that wait, and those at work once they are done: another plugin took the place.
     pub(super) fn replaced(&self) {
-        let waiting = {
-            let mut idle = self.lock();
-            idle.is_replaced = true;
-            std::mem::take(&mut idle.instances)
-        };
-        drop(waiting);
+        // Who keeps one from here on sees it; who kept one before has kept it where it is found.
+        self.is_replaced.store(true, Ordering::SeqCst);
+        self.start_over();
     }
 
     /// Lets all go that wait; the next call gets a new one.
     pub(super) fn start_over(&self) {
-        let waiting = std::mem::take(&mut self.lock().instances);
-        drop(waiting);
+        for idle in self.idle.all() {
+            let waiting = std::mem::take(&mut *lock(idle));
+            drop(waiting);
+        }
     }
 
     #[cfg(test)]
     pub(super) fn n_waiting(&self) -> usize {
-        self.lock().instances.len()
+        self.idle.all().map(|idle| lock(idle).len()).sum()
     }
 
     fn keep(&self, instance: Instance) {
-        let mut idle = self.lock();
-        if !idle.is_replaced {
-            idle.instances.push(instance);
+        let mut idle = lock(self.idle.mine());
+        if !self.is_replaced.load(Ordering::SeqCst) {
+            idle.push(instance);
         }
     }
 
@@ -241,10 +238,10 @@ impl Instances {
         let (plugin, version) = (self.name.to_string(), self.version.clone());
         Box::new(At { plugin, version, function, documents: Subject::None })
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(idle: &Mutex<Vec<Instance>>) -> MutexGuard<'_, Vec<Instance>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Instance {

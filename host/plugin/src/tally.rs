@@ -8,15 +8,22 @@ use metrics::{Counter, Histogram};
 
 use super::PluginError;
 use super::error::{Class, in_full};
+use super::per_core::PerCore;
 
 /// Counts of one plugin, for as long as its name is in use.
 pub(super) struct Tally {
-    n_calls: AtomicU64,
-    nanoseconds: AtomicU64,
+    ended: PerCore<Ended>,
     /// By class, in the order of `Class::ALL`.
     failures: [AtomicU64; Class::ALL.len()],
     last_error: Mutex<Option<LastError>>,
     meters: Meters,
+}
+
+/// Calls that ended, and how long they took.
+#[derive(Default)]
+struct Ended {
+    n_calls: AtomicU64,
+    nanoseconds: AtomicU64,
 }
 
 struct Meters {
@@ -56,13 +63,7 @@ impl Tally {
             seconds: metrics::histogram!("embergate_plugin_call_seconds", "plugin" => name()),
             failures,
         };
-        Self {
-            n_calls: AtomicU64::new(0),
-            nanoseconds: AtomicU64::new(0),
-            failures: Default::default(),
-            last_error: Mutex::default(),
-            meters,
-        }
+        Self { ended: PerCore::default(), failures: Default::default(), last_error: Mutex::default(), meters }
     }
 
     /// Counts `call`, unless it is cancelled.
@@ -73,8 +74,9 @@ impl Tally {
         let begun = Instant::now();
         let result = call.await;
         let took = begun.elapsed();
-        self.n_calls.fetch_add(1, Ordering::Relaxed);
-        self.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let ended = self.ended.mine();
+        ended.n_calls.fetch_add(1, Ordering::Relaxed);
+        ended.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.meters.calls.increment(1);
         self.meters.seconds.record(took);
         if let Err(error) = &result {
@@ -95,9 +97,12 @@ impl Tally {
     pub(super) fn calls(&self) -> Calls {
         let failures =
             Class::ALL.map(|class| (class.as_str(), self.failures[class as usize].load(Ordering::Relaxed)));
+        let sum = |count: fn(&Ended) -> &AtomicU64| -> u64 {
+            self.ended.all().map(|ended| count(ended).load(Ordering::Relaxed)).sum()
+        };
         Calls {
-            n_calls: self.n_calls.load(Ordering::Relaxed),
-            seconds: self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9,
+            n_calls: sum(|ended| &ended.n_calls),
+            seconds: sum(|ended| &ended.nanoseconds) as f64 / 1e9,
             failures: failures.into(),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

@@ -54,6 +54,8 @@ struct Cleaner<'t> {
     segment_start: usize,
     /// The segment as far as it was read, before composition.
     segment: String,
+    /// The segment before, composed; kept for its room.
+    composed: String,
     /// Whether the segment may come out different.
     dirty: bool,
     /// Whether the last character was a letter; marks and removed characters don't count.
@@ -71,6 +73,7 @@ impl<'t> Cleaner<'t> {
             at: 0,
             segment_start: 0,
             segment: String::new(),
+            composed: String::new(),
             dirty: false,
             after_letter: false,
             hyphens_stay_before: 0,
@@ -81,7 +84,7 @@ impl<'t> Cleaner<'t> {
     /// Moves to the next character that is not plain ASCII, and returns whether there is one.
     fn skip_plain_ascii(&mut self) -> bool {
         let rest = &self.text.as_bytes()[self.at..];
-        let n_plain = rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len());
+        let n_plain = n_plain(rest);
         if n_plain != 0 {
             self.begin_segment(self.at);
             self.at += n_plain;
@@ -154,8 +157,13 @@ impl<'t> Cleaner<'t> {
     }
 
     fn compose_segment(&mut self, end: usize) {
-        let composed: String =
-            if self.options.nfkc { self.segment.nfkc().collect() } else { self.segment.nfc().collect() };
+        let mut composed = std::mem::take(&mut self.composed);
+        composed.clear();
+        if self.options.nfkc {
+            composed.extend(self.segment.nfkc());
+        } else {
+            composed.extend(self.segment.nfc());
+        }
         let original = &self.text[self.segment_start..end];
         let prefix = common_prefix(original, &composed);
         let suffix = common_suffix(&original[prefix..], &composed[prefix..]);
@@ -167,6 +175,7 @@ impl<'t> Cleaner<'t> {
         if patch.start != patch.end || !patch.text.is_empty() {
             self.cleaned.patches.push(patch);
         }
+        self.composed = composed;
     }
 
     fn finish(mut self) -> Cleaned {
@@ -247,6 +256,25 @@ fn fate(char: char) -> Fate {
     }
 }
 
+/// Returns how many bytes that are plain `bytes` begins with.
+fn n_plain(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks();
+    let n_words = words.iter().take_while(|word| all_print(u64::from_le_bytes(**word))).count();
+    let rest = &bytes[8 * n_words..];
+    bytes.len() - rest.len() + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
+}
+
+/// Whether all eight bytes of `word` are from `' '` to `'~'`: the highest bit of a sum or a
+/// difference tells it of each byte, see "Bit Twiddling Hacks", "Determine if a word has a byte
+/// less than n".
+fn all_print(word: u64) -> bool {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = EACH << 7;
+    let too_small = word.wrapping_sub(EACH * b' ' as u64);
+    let too_large = word.wrapping_add(EACH);
+    (too_small | too_large | word) & HIGHEST == 0
+}
+
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t' | b'\n')
 }
@@ -325,6 +353,17 @@ mod tests {
             }
         }
         if options.nfkc { kept.nfkc().collect() } else { kept.nfc().collect() }
+    }
+
+    #[test]
+    fn plain_bytes_are_counted_up_to_the_first_that_is_not() {
+        for byte in 0..=u8::MAX {
+            for at in 0..20 {
+                let mut bytes = [b'~'; 20];
+                bytes[at] = byte;
+                assert_eq!(n_plain(&bytes), if is_plain(byte) { 20 } else { at }, "{byte} at {at}");
+            }
+        }
     }
 
     fn is_transparent(char: char) -> bool {
