@@ -30,7 +30,8 @@ fuzz: ## Let libFuzzer make up requests, plugins and their answers, for a minute
 
 bench: plugins ## Measure plugins, stores, normal clients under abuse, and the gateway beside its peers
 	tests/bench/peers/install.sh
-	$(CARGO) bench --bench plugin --bench store --bench abuse --bench gateway
+	tests/bench/languages/build.sh
+	$(CARGO) bench --bench plugin --bench languages --bench store --bench abuse --bench gateway
 
 lint: plugins ## Check format, lints and documentation, with warnings as errors
 	$(CARGO) fmt --all --check

@@ -146,7 +146,8 @@ fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
 fn start_log(config: &Config, command: &Command, output: &Output) -> Result<(), LogError> {
     let mut log = config.log.clone();
     if !matches!(command, Command::Serve(_)) {
-        log.filter = "warn".into();
+        // What takes seconds is told as well.
+        log.filter = "warn,embergate::plugin::compiling=info".into();
     }
     telemetry::start_log(&log, output.log_colour, matches!(command, Command::Serve(_)))
 }

@@ -47,8 +47,13 @@ fn a_good_file_is_described() {
     let said = desk.run(&["plugin", "check", "mine.wasm"]);
     assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
     assert!(said.stdout.starts_with("mine.wasm: fine, and it started\n"), "{}", said.stdout);
-    for want in ["\n  name     mine\n", "\n  role     preprocessor\n", "\n  grants   none\n", "\n  sha256   "]
-    {
+    for want in [
+        "\n  name     mine\n",
+        "\n  role     preprocessor\n",
+        "\n  grants   none\n",
+        "\n  code     compiled ",
+        "\n  sha256   ",
+    ] {
         assert!(said.stdout.contains(want), "`{want}` is not in: {}", said.stdout);
     }
     let told = desk.json(&["plugin", "check", "mine.wasm"]).remove(0);

@@ -2,16 +2,19 @@
 //!
 //! A file is trusted when it stands in a folder of ours, is ours, can be written by nobody
 //! else, names the component and the engine that it was compiled from and for, and has the
-//! hash that it had when it was written.
+//! hash that it had when it was written. Its code is mapped, not copied: an interpreter has
+//! 35 MB of it.
 
 mod folder; // whose it is
 mod room; // what is given up when it is full
+mod sealed; // code, and what says that it is right
 
 use std::fs::File;
 use std::hash::{Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use embergate_core::units::ByteSize;
 use wasmtime::Engine;
@@ -19,9 +22,14 @@ use wasmtime::component::Component;
 
 use super::LOG;
 
-/// What each file begins with; another number for another layout.
-const MAGIC: &[u8; 20] = b"embergate compiled 2";
-const HASH_BYTES: usize = blake3::OUT_LEN;
+/// How the code of a plugin was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Compiled, which took this long.
+    Compiled(Duration),
+    /// Compiled earlier; to find, check and load it took this long.
+    Kept(Duration),
+}
 
 /// The folder, or nothing where none can be had: then everything is compiled anew.
 ///
@@ -32,7 +40,12 @@ pub(super) struct Compiled {
     max: ByteSize,
     /// Whether others need the processors too.
     is_aside: AtomicBool,
+    /// Is told of a plugin and its size before it is compiled.
+    compiling: Compiling,
 }
+
+/// What is to know that a plugin is compiled, of so many bytes; that waits for it.
+pub(super) type Compiling = Box<dyn Fn(&str, usize) + Send + Sync>;
 
 struct Folder {
     dir: PathBuf,
@@ -65,7 +78,11 @@ impl Compiled {
     }
 
     fn new(folder: Option<Folder>, max: ByteSize) -> Self {
-        Self { folder, max, is_aside: AtomicBool::new(false) }
+        Self { folder, max, is_aside: AtomicBool::new(false), compiling: Box::new(|_, _| {}) }
+    }
+
+    pub(super) fn telling(self, compiling: Compiling) -> Self {
+        Self { compiling, ..self }
     }
 
     /// Leaves half of the processors to others from now on.
@@ -85,31 +102,42 @@ impl Compiled {
         }
     }
 
-    /// Returns the component that `bytes` are, compiled now or earlier. Blocks for
-    /// as long as compiling takes.
+    /// Returns the component that `bytes` are, which the plugin `name` is made of, compiled now
+    /// or earlier. Blocks for as long as compiling takes.
     ///
     /// # Errors
     /// Says why `bytes` are no valid component.
-    pub(super) fn component(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let Some(folder) = &self.folder else { return self.compile(engine, bytes) };
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        name: &str,
+        bytes: &[u8],
+    ) -> wasmtime::Result<(Component, Code)> {
+        let begun = Instant::now();
+        let compile = || {
+            (self.compiling)(name, bytes.len());
+            let begun = Instant::now();
+            self.compile(engine, bytes).map(|component| (component, Code::Compiled(begun.elapsed())))
+        };
+        let Some(folder) = &self.folder else { return compile() };
         let key = Key::new(engine, bytes);
         let path = folder.dir.join(format!("{}.{}", key.0.to_hex(), room::ENDING));
         match folder.load(engine, &path, &key) {
-            Ok(Some(component)) => return Ok(component),
+            Ok(Some(component)) => return Ok((component, Code::Kept(begun.elapsed()))),
             Ok(None) => {}
             Err(why) => {
                 tracing::warn!(target: LOG, path = %path.display(), why, "a compiled plugin is not trusted, and compiled again");
             }
         }
-        let component = self.compile(engine, bytes)?;
+        let (component, code) = compile()?;
         if let Err(error) = component
             .serialize()
             .map_err(io::Error::other)
-            .and_then(|code| self.keep(&folder.dir, &path, &key, &code))
+            .and_then(|bytes| self.keep(&folder.dir, &path, &key, &bytes))
         {
             tracing::warn!(target: LOG, path = %path.display(), %error, "cannot keep a compiled plugin");
         }
-        Ok(component)
+        Ok((component, code))
     }
 
     /// Writes beside and renames, so that a reader never sees half a file; then makes room.
@@ -118,7 +146,7 @@ impl Compiled {
             return Ok(());
         }
         let beside = dir.join(format!("{}.{}", uuid::Uuid::new_v4().simple(), room::UNFINISHED));
-        let written = write(&beside, key, code).and_then(|()| std::fs::rename(&beside, path));
+        let written = sealed::write(&beside, key, code).and_then(|()| std::fs::rename(&beside, path));
         if written.is_err() {
             // What is left of the file is of no use; that it cannot be removed either changes nothing.
             drop(std::fs::remove_file(&beside));
@@ -132,7 +160,7 @@ impl Compiled {
 impl Key {
     fn new(engine: &Engine, bytes: &[u8]) -> Self {
         let mut hasher = Feeding(blake3::Hasher::new());
-        hasher.0.update(MAGIC);
+        hasher.0.update(sealed::MAGIC);
         engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.0.update(blake3::hash(bytes).as_bytes());
         Self(hasher.0.finalize())
@@ -158,53 +186,25 @@ impl Folder {
     /// # Errors
     /// Why the file that is there is not trusted.
     fn load(&self, engine: &Engine, path: &Path, key: &Key) -> Result<Option<Component>, String> {
-        let mut file = match File::open(path) {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("it cannot be read: {error}")),
+            Err(error) => return Err(sealed::unreadable(error)),
         };
-        let unreadable = |error: io::Error| format!("it cannot be read: {error}");
         // Of the file that is open: what stands at the path may be another one by now.
-        folder::check(&file.metadata().map_err(unreadable)?, self.owner)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(unreadable)?;
-        let code = code(&bytes, key)?;
-        #[allow(unsafe_code, reason = "loading compiled components is what the cache is for")]
-        // SAFETY: wasmtime wrote these bytes for this component and an engine like this one, the
-        // hash says that they are unchanged, and only this user can write to the file and its
-        // folder. Wasmtime refuses code of another version or configuration by itself.
-        let component = unsafe { Component::deserialize(engine, code) };
+        let found = file.metadata().map_err(sealed::unreadable)?;
+        folder::check(&found, self.owner)?;
+        sealed::check(&file, found.len(), key)?;
+        let component = sealed::map(engine, path).or_else(|_| sealed::copy(engine, &file));
+        if !folder::is_at(&file, path) {
+            return Err("another one took its place".into());
+        }
         // The least recently used goes first; where that cannot be noted, another may go.
         drop(file.set_modified(std::time::SystemTime::now()));
         Ok(component
             .inspect_err(|error| tracing::debug!(target: LOG, "a compiled plugin is outdated: {error:#}"))
             .ok())
     }
-}
-
-/// What stands behind the head of a file, which says whether it is right.
-fn code<'b>(bytes: &'b [u8], key: &Key) -> Result<&'b [u8], String> {
-    let parts = || {
-        let rest = bytes.strip_prefix(MAGIC.as_slice())?;
-        let (of, rest) = rest.split_at_checked(HASH_BYTES)?;
-        let (hash, code) = rest.split_at_checked(HASH_BYTES)?;
-        Some((of, hash, code))
-    };
-    match parts() {
-        None => Err("it is too short, or something else".into()),
-        Some((of, _, _)) if of != key.0.as_bytes() => Err("it was made from another component".into()),
-        Some((_, hash, code)) if blake3::hash(code).as_bytes() != hash => Err("it is damaged".into()),
-        Some((_, _, code)) => Ok(code),
-    }
-}
-
-fn write(path: &Path, key: &Key, code: &[u8]) -> io::Result<()> {
-    let mut file = folder::create(path)?;
-    file.write_all(MAGIC)?;
-    file.write_all(key.0.as_bytes())?;
-    file.write_all(blake3::hash(code).as_bytes())?;
-    file.write_all(code)?;
-    file.sync_all()
 }
 
 #[cfg(test)]
@@ -235,14 +235,14 @@ mod tests {
     fn check_spoilt(spoil: impl FnOnce(&Path), want: &str) {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
         let compiled = open(dir.path());
-        compiled.component(&engine, EMPTY).unwrap();
+        compiled.component(&engine, "mine", EMPTY).unwrap();
         let (path, key) = (only_file(dir.path()), Key::new(&engine, EMPTY));
         let folder = compiled.folder.as_ref().unwrap();
         assert!(folder.load(&engine, &path, &key).unwrap().is_some());
         spoil(&path);
         let why = folder.load(&engine, &path, &key).err().unwrap();
         assert!(why.contains(want), "{why}");
-        compiled.component(&engine, EMPTY).unwrap();
+        compiled.component(&engine, "mine", EMPTY).unwrap();
         assert!(folder.load(&engine, &path, &key).unwrap().is_some());
         only_file(dir.path());
     }
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn good_code_of_another_component_is_not_trusted() {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
-        open(dir.path()).component(&engine, NAMED).unwrap();
+        open(dir.path()).component(&engine, "mine", NAMED).unwrap();
         let other = only_file(dir.path());
         check_spoilt(|path| assert!(std::fs::copy(other, path).is_ok()), "another component");
     }
@@ -284,14 +284,28 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_when_a_plugin_is_compiled_and_not_when_it_was_kept() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        let (tell, told) = std::sync::mpsc::channel();
+        let compiling = move |name: &str, n_bytes| drop(tell.send((name.to_owned(), n_bytes)));
+        let compiled = open(dir.path()).telling(Box::new(compiling));
+        let (_, code) = compiled.component(&engine, "mine", EMPTY).unwrap();
+        assert!(matches!(code, Code::Compiled(_)), "{code:?}");
+        let (_, code) = compiled.component(&engine, "mine", EMPTY).unwrap();
+        assert!(matches!(code, Code::Kept(_)), "{code:?}");
+        drop(compiled);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [("mine".to_owned(), EMPTY.len())]);
+    }
+
+    #[test]
     fn a_component_is_compiled_once_for_each_engine() {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
         let compiled = open(dir.path());
-        compiled.component(&engine, EMPTY).unwrap();
-        compiled.component(&engine, EMPTY).unwrap();
+        compiled.component(&engine, "mine", EMPTY).unwrap();
+        compiled.component(&engine, "mine", EMPTY).unwrap();
         only_file(dir.path());
         let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
-        compiled.component(&other, EMPTY).unwrap();
+        compiled.component(&other, "mine", EMPTY).unwrap();
         assert_eq!(files(dir.path()).len(), 2);
     }
 
@@ -299,17 +313,17 @@ mod tests {
     fn what_is_more_than_there_is_room_for_is_not_kept() {
         let dir = tempfile::tempdir().unwrap();
         let compiled = Compiled::open(Some(dir.path()), ByteSize(10));
-        compiled.component(&Engine::default(), EMPTY).unwrap();
+        compiled.component(&Engine::default(), "mine", EMPTY).unwrap();
         assert!(files(dir.path()).is_empty());
     }
 
     #[test]
     fn the_least_recently_used_makes_room() {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
-        open(dir.path()).component(&engine, EMPTY).unwrap();
+        open(dir.path()).component(&engine, "mine", EMPTY).unwrap();
         let size = std::fs::metadata(only_file(dir.path())).unwrap().len();
         let compiled = Compiled::open(Some(dir.path()), ByteSize(size * 3 / 2));
-        compiled.component(&engine, NAMED).unwrap();
+        compiled.component(&engine, "mine", NAMED).unwrap();
         let (left, key) = (only_file(dir.path()), Key::new(&engine, NAMED));
         assert!(compiled.folder.as_ref().unwrap().load(&engine, &left, &key).unwrap().is_some());
     }
@@ -319,7 +333,7 @@ mod tests {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| open(dir.path()).component(&engine, EMPTY).unwrap());
+                scope.spawn(|| open(dir.path()).component(&engine, "mine", EMPTY).unwrap());
             }
         });
         let key = Key::new(&engine, EMPTY);
@@ -329,12 +343,36 @@ mod tests {
     }
 
     #[test]
+    fn code_that_cannot_be_mapped_is_copied() {
+        let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
+        open(dir.path()).component(&engine, "mine", EMPTY).unwrap();
+        let path = only_file(dir.path());
+        assert!(sealed::map(&engine, &path).is_ok());
+        assert!(sealed::copy(&engine, &File::open(path).unwrap()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_took_the_place_of_another_is_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, beside) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&path, "same").unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(folder::is_at(&file, &path));
+        std::fs::write(&beside, "same").unwrap();
+        std::fs::rename(&beside, &path).unwrap();
+        assert!(!folder::is_at(&file, &path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!folder::is_at(&file, &path));
+    }
+
+    #[test]
     fn what_is_compiled_aside_is_the_same() {
         let (dir, engine) = (tempfile::tempdir().unwrap(), Engine::default());
         let compiled = open(dir.path());
         compiled.step_aside();
-        compiled.component(&engine, EMPTY).unwrap();
-        open(dir.path()).component(&engine, EMPTY).unwrap();
+        compiled.component(&engine, "mine", EMPTY).unwrap();
+        open(dir.path()).component(&engine, "mine", EMPTY).unwrap();
         only_file(dir.path());
     }
 
@@ -342,6 +380,6 @@ mod tests {
     fn without_a_folder_everything_still_compiles() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let compiled = open(&file.path().join("below a file"));
-        assert!(compiled.component(&Engine::default(), EMPTY).is_ok());
+        assert!(compiled.component(&Engine::default(), "mine", EMPTY).is_ok());
     }
 }

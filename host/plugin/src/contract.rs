@@ -67,6 +67,16 @@ pub(super) fn component(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Stri
     })
 }
 
+/// Says what is wrong with a component that does not compile, for the reason `why`.
+pub(super) fn invalid(why: &str) -> String {
+    let hint = if why.contains("component model async") {
+        ": it is made for asynchronous calls, which plugins have none of: build it without, with componentize-qjs by `--sync`, with `jco componentize --backend qjs` by `--backend-qjs-disable-async`"
+    } else {
+        ""
+    };
+    format!("it is no valid component: {why}{hint}")
+}
+
 pub(super) fn too_large(n_bytes: u64) -> String {
     format!(
         "it has {n_bytes} bytes, more than the {MAX_BYTES} that a plugin may have: strip it of debug information"
@@ -187,6 +197,14 @@ mod tests {
     #[test]
     fn a_file_that_ends_in_a_section_is_truncated() {
         check_file(b"\0asm\x0d\0\x01\0\x01\x08\0asm", "it is truncated");
+    }
+
+    #[test]
+    fn a_component_for_asynchronous_calls_is_told_how_to_be_built() {
+        let why = "failed to parse WebAssembly module: `task.cancel` requires the component model async feature (at offset 0x18baa4)";
+        let said = invalid(why);
+        assert!(said.contains(why) && said.ends_with("`--backend-qjs-disable-async`"), "{said}");
+        assert_eq!(invalid("unexpected end"), "it is no valid component: unexpected end");
     }
 
     #[test]

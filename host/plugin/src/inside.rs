@@ -47,6 +47,9 @@ const ENTRIES: [&str; 8] = [
     "abort_internal",
 ];
 
+/// What panics of Rust end with. A guest has no environment, so nobody can follow it.
+const HINT: &str = "note: run with `RUST_BACKTRACE=1`";
+
 /// The stack of a guest and, as its cause, its last output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inside {
@@ -61,6 +64,8 @@ pub struct Output(String);
 impl Inside {
     /// Nothing where nothing is known. `output` may be of several lines.
     pub(super) fn new(frames: Vec<String>, output: String) -> Option<Self> {
+        let lines = output.lines().filter(|line| !line.starts_with(HINT));
+        let output = lines.collect::<Vec<_>>().join("\n");
         let output = (!output.trim().is_empty()).then(|| Output(one_line(&output)));
         if frames.is_empty() { output.map(Self::Output) } else { Some(Self::Stack { frames, output }) }
     }
@@ -188,5 +193,13 @@ mod tests {
         let output = std::error::Error::source(&inside).unwrap();
         assert_eq!(output.to_string(), "its last output: one | two");
         assert_eq!(Inside::new(Vec::new(), " \n".into()), None);
+    }
+
+    #[test]
+    fn advice_that_nobody_can_follow_is_left_out() {
+        let said = "Traceback (most recent call last):\nKeyError: 'kelp'\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
+        let inside = Inside::new(Vec::new(), said.into()).unwrap();
+        let want = "its last output: Traceback (most recent call last): | KeyError: 'kelp'";
+        assert_eq!(inside.to_string(), want);
     }
 }

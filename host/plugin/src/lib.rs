@@ -54,6 +54,7 @@ mod tryout;
 mod words;
 
 pub use breaker::{BreakerConfig, Outage};
+pub use compiled::Code;
 pub use error::{At, Class, LimitMet, PluginError, Subject};
 pub use held::Held;
 pub use inside::{Inside, Output};
@@ -224,6 +225,8 @@ pub struct PluginInfo {
     /// A path, or `bundled`.
     pub source: String,
     pub sha256: String,
+    /// When it was loaded.
+    pub code: Code,
     pub grants: Vec<String>,
     pub needs_embedder: bool,
 }

@@ -1,5 +1,7 @@
 //! Makes plugins of components: read, checked, compiled, linked, started and tried out.
 
+mod telling; // what people hear of compiling
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -55,8 +57,17 @@ impl Loader {
             inside: None,
         };
         let runtime = Runtime::new(instances + later, &limits, config.metering).map_err(unable)?;
-        let compiled = Arc::new(Compiled::open(config.cache_dir.as_deref(), config.max_compiled));
+        let compiled = Compiled::open(config.cache_dir.as_deref(), config.max_compiled);
+        let compiled = Arc::new(compiled.telling(Box::new(telling::of_compiling)));
         Ok(Self { config: config.clone(), tables: tables.to_owned(), runtime, compiled })
+    }
+
+    /// Has `compiling` know of what is compiled, in the place of the log.
+    #[cfg(test)]
+    pub(super) fn telling(mut self, compiling: super::compiled::Compiling) -> Self {
+        let compiled = Compiled::open(self.config.cache_dir.as_deref(), self.config.max_compiled);
+        self.compiled = Arc::new(compiled.telling(compiling));
+        self
     }
 
     /// Leaves half of the processors to others when something is compiled from now on.
@@ -165,13 +176,14 @@ async fn load_one(
         let sha256 = pinned(&file, &name_then, pin.as_deref(), needs_pin)?;
         let bytes = contract::component(&file)?;
         let engine = &runtime_then.engine;
-        let component = compiled_then
-            .component(engine, &bytes)
-            .map_err(|error| format!("it is no valid component: {error:#}"))?;
+        let (component, code) = compiled_then
+            .component(engine, &name_then, &bytes)
+            .map_err(|error| contract::invalid(&format!("{error:#}")))?;
+        telling::of_code(&name_then, code);
         let shape = contract::shape(engine, &name_then, &component, may_embed)?;
-        Ok((component, shape, sha256, blake3::hash(&bytes)))
+        Ok((component, shape, sha256, blake3::hash(&bytes), code))
     });
-    let (component, shape, sha256, hash) = prepared
+    let (component, shape, sha256, hash, code) = prepared
         .await
         .map_err(|error| format!("loading it failed: {error}"))
         .and_then(|prepared| prepared)?;
@@ -192,6 +204,7 @@ async fn load_one(
         is_chunker: shape.is_chunker,
         source: source.to_string(),
         sha256,
+        code,
         grants,
         needs_embedder: shape.needs_embedder,
     };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Ending};
 use crate::app;
-use crate::plugin::{PluginInfo, PluginStatus, Plugins};
+use crate::plugin::{Code, PluginInfo, PluginStatus, Plugins};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Plugin {
@@ -76,11 +76,19 @@ async fn check(context: &Context, file: PathBuf, grants: &[String]) -> anyhow::R
         ("may use", used),
         ("grants", &granted),
         ("size", &HumanBytes(size).to_string()),
+        ("code", &code(plugin.code)),
         ("sha256", &plugin.sha256),
     ] {
         output.line(&format!("  {name:<9}{value}"))?;
     }
     Ok(())
+}
+
+fn code(code: Code) -> String {
+    match code {
+        Code::Compiled(took) => format!("compiled in {took:.1?}"),
+        Code::Kept(took) => format!("compiled before, loaded in {took:.1?}"),
+    }
 }
 
 fn roles(plugin: &PluginInfo) -> &'static str {

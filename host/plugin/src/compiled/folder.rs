@@ -66,6 +66,21 @@ pub(super) fn check(found: &Metadata, owner: u32) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether `file` is what stands at `path`.
+#[cfg(unix)]
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let (Ok(ours), Ok(there)) = (file.metadata(), std::fs::metadata(path)) else { return false };
+    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+}
+
+/// Whether `file` is what stands at `path`, which no other file can take while it is open.
+#[cfg(not(unix))]
+pub(super) fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
 /// Has the names in `dir` survive a power cut.
 pub(super) fn sync(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }

@@ -100,6 +100,38 @@ async fn a_file_serves_and_another_one_takes_its_place_while_the_first_goes_on()
     assert_eq!(second.instances.n_waiting(), 1);
 }
 
+/// One thread does it all: what held it would hold the call, too.
+#[tokio::test]
+async fn a_plugin_that_takes_long_to_compile_holds_no_call() {
+    let mut desk = Desk::new(Config::default(), &[]).needing(Role::Preprocessor);
+    assert_eq!(desk.put(&bundled("unicode")).await, [Reload::Loaded]);
+    let first = desk.mine().unwrap();
+
+    let cache = tempfile::tempdir().unwrap();
+    let config = Config { cache_dir: Some(cache.path().into()), ..desk.loader.config.clone() };
+    let (begin, begun) = tokio::sync::mpsc::channel(1);
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let compiling = move |_: &str, _| {
+        begin.try_send(()).unwrap();
+        // Where the gate is shut for ever, the test fails, and does not hang.
+        let opened = gate.lock().unwrap().recv_timeout(std::time::Duration::from_secs(60));
+        opened.expect("a call is answered while a plugin is compiled");
+    };
+    desk.loader = Loader::new(&config, &[], &[]).unwrap().telling(Box::new(compiling));
+
+    let calling = async {
+        let mut begun = begun;
+        begun.recv().await.unwrap();
+        assert!(answers(&first).await);
+        assert!(Arc::ptr_eq(&first, &desk.mine().unwrap()), "it serves until the other one is there");
+        open.send(()).unwrap();
+    };
+    let html = bundled("html");
+    let (reloaded, ()) = tokio::join!(desk.put(&html), calling);
+    assert_eq!(reloaded, [Reload::Replaced]);
+}
+
 #[tokio::test]
 async fn the_same_bytes_again_change_nothing() {
     let desk = Desk::new(Config::default(), &[]);
