@@ -3,6 +3,8 @@
 use crate::source::{Source, n_up_to};
 use crate::{Span, Structure};
 
+const FORM_FEED: u8 = 0x0c;
+
 /// The last places in a window that end something, strongest first.
 #[derive(Default)]
 struct Lines {
@@ -45,20 +47,19 @@ impl Source<'_> {
         let mut found = Lines::default();
         let before = self.text[..window.start].trim_end_matches([' ', '\t', '\r']);
         let mut is_blank = before.is_empty() || before.ends_with('\n');
-        for (offset, byte) in window.of(self.text).bytes().enumerate() {
-            let end = window.start + offset + 1;
-            let level = match byte {
-                0x0c => &mut found.page,
-                b'\n' if is_blank => &mut found.blank,
-                b'\n' => &mut found.line,
-                _ => {
-                    is_blank &= byte.is_ascii_whitespace();
-                    continue;
-                }
+        let bytes = window.of(self.text).as_bytes();
+        let mut line_start = 0;
+        for offset in memchr::memchr2_iter(b'\n', FORM_FEED, bytes) {
+            is_blank &= bytes[line_start..offset].iter().all(u8::is_ascii_whitespace);
+            let level = match bytes[offset] {
+                FORM_FEED => &mut found.page,
+                _ if is_blank => &mut found.blank,
+                _ => &mut found.line,
             };
+            line_start = offset + 1;
             is_blank = true;
-            if allowed(end) {
-                *level = Some(end);
+            if allowed(window.start + line_start) {
+                *level = Some(window.start + line_start);
             }
         }
         found
