@@ -219,7 +219,7 @@ fn a_large_text(criterion: &mut Criterion) {
 }
 
 /// Calls that one task makes of a round.
-const CALLS_OF_A_TASK: usize = 64;
+const CALLS_OF_A_TASK: usize = 256;
 /// Tasks of a round: as many whatever the cores are.
 const TASKS: usize = 16;
 
