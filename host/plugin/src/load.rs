@@ -59,9 +59,11 @@ impl Loader {
         Ok(Self { config: config.clone(), tables: tables.to_owned(), runtime, compiled })
     }
 
-    /// Leaves half of the processors to others when something is compiled from now on.
+    /// Leaves half of the processors to others when something is compiled from now on, and one
+    /// when calls take long.
     pub(super) fn step_aside(&self) {
         self.compiled.step_aside();
+        self.runtime.turns.step_aside();
     }
 
     /// Loads all of `found`.
