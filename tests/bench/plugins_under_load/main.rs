@@ -27,14 +27,16 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Run>, String>>>>;
 struct Scene {
     name: &'static str,
     lines: &'static [Subject],
+    /// How often they are taken.
+    times: usize,
     run: fn() -> Measuring,
 }
 
 const SCENES: &[Scene] = &[
-    Scene { name: "runaway", lines: &runaway::ONE, run: || Box::pin(runaway::measure(1)) },
-    Scene { name: "runaways", lines: &runaway::TWO, run: || Box::pin(runaway::measure(2)) },
-    Scene { name: "traps", lines: &traps::LINES, run: || Box::pin(traps::measure()) },
-    Scene { name: "swap", lines: &swap::LINES, run: || Box::pin(swap::measure()) },
+    Scene { name: "runaway", lines: &runaway::ONE, times: 5, run: || Box::pin(runaway::measure(1)) },
+    Scene { name: "runaways", lines: &runaway::TWO, times: 5, run: || Box::pin(runaway::measure(2)) },
+    Scene { name: "traps", lines: &traps::LINES, times: 1, run: || Box::pin(traps::measure()) },
+    Scene { name: "swap", lines: &swap::LINES, times: 1, run: || Box::pin(swap::measure()) },
 ];
 
 /// How long a client waits for an answer.
@@ -64,9 +66,14 @@ fn main() {
 async fn take(scene: &Scene) -> Vec<Line> {
     let taken = Taken::of(Path::new(env!("CARGO_BIN_EXE_embergate")));
     let mut lines: Vec<Line> = scene.lines.iter().map(|subject| Line::new(subject, taken.clone())).collect();
-    match (scene.run)().await {
-        Ok(runs) => lines.iter_mut().zip(runs).for_each(|(line, run)| line.runs.push(run)),
-        Err(reason) => lines.iter_mut().for_each(|line| line.failure = Some(reason.clone())),
+    for _ in 0..scene.times {
+        match (scene.run)().await {
+            Ok(runs) => lines.iter_mut().zip(runs).for_each(|(line, run)| line.runs.push(run)),
+            Err(reason) => {
+                lines.iter_mut().for_each(|line| line.failure = Some(reason.clone()));
+                break;
+            }
+        }
     }
     lines
 }

@@ -36,7 +36,7 @@ enum Want {
     /// The vectors as the answer writes them, in order.
     Written(Vec<String>),
     Numbers(Vec<Vec<f32>>),
-    Either(Box<[Want; 2]>),
+    Either(Box<[Self; 2]>),
 }
 
 #[derive(Deserialize)]
