@@ -29,9 +29,10 @@ fuzz: ## Let libFuzzer make up requests, plugins and their answers, for a minute
 	tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGET)
 
 bench: plugins ## Measure plugins, stores, normal clients under abuse, and the gateway beside its peers
+	tests/guests/build.sh
 	tests/bench/peers/install.sh
 	tests/bench/languages/build.sh
-	$(CARGO) bench --bench plugin --bench languages --bench store --bench abuse --bench gateway
+	$(CARGO) bench --bench plugin --bench languages --bench plugins_under_load --bench store --bench abuse --bench gateway
 
 lint: plugins ## Check format, lints and documentation, with warnings as errors
 	$(CARGO) fmt --all --check

@@ -50,7 +50,9 @@ impl Plugin {
 
         let metadata = metadata(documents);
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
-        let result = within(deadline, preprocessor.call_process(&mut *store, context, &documents_in)).await;
+        let taken = store.data().turn.taken();
+        let answer = preprocessor.call_process(&mut *store, context, &documents_in);
+        let result = within(deadline, taken.within(answer)).await;
         store.data_mut().work = None;
         let answer = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
@@ -100,7 +102,9 @@ impl Plugin {
 
         let metadata = metadata(documents);
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
-        let result = within(deadline, chunker.call_split(&mut *store, context, &documents_in)).await;
+        let taken = store.data().turn.taken();
+        let answer = chunker.call_split(&mut *store, context, &documents_in);
+        let result = within(deadline, taken.within(answer)).await;
         let work = store.data_mut().work.take().unwrap_or_else(|| Work::new(call, []));
         let answers = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 

@@ -14,10 +14,13 @@ use super::bindings::embergate::plugin::{embedder, log, text, types};
 use super::metering::Metering;
 use super::per_core::PerCore;
 use super::state::State;
+use super::turns::Turns;
 use super::{LOG, Limits};
 
 /// How often running guests are interrupted to look at their deadline.
 const TICK: Duration = Duration::from_millis(1);
+/// The same while one of them takes long: whoever needs its processor waits for no more than this.
+const SHORT_TICK: Duration = Duration::from_micros(250);
 /// Ticks without a call after which the clock sleeps until the next one.
 const IDLE_TICKS: u32 = 250;
 /// Stack of a guest, and of the fiber that it runs on with the host calls it makes.
@@ -37,6 +40,8 @@ pub(super) struct Runtime {
     /// Calls on large documents at once: one core, and one instance of each
     /// plugin that may have several, are always left to small ones.
     pub(super) bulk: tokio::sync::Semaphore,
+    /// Of calls that take long, on whatever documents.
+    pub(super) turns: Turns,
 }
 
 impl Runtime {
@@ -58,8 +63,9 @@ impl Runtime {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let fewest = limits.iter().map(|limits| limits.instances).min().unwrap_or(1);
         let bulk = tokio::sync::Semaphore::new(cores.min(fewest).saturating_sub(1).max(1));
-        let ticker = (metering == Metering::Epoch).then(|| Ticker::spawn(engine.weak()));
-        Ok(Arc::new(Self { engine, linker, embedding_linker, metering, ticker, bulk }))
+        let turns = Turns::new(cores);
+        let ticker = (metering == Metering::Epoch).then(|| Ticker::spawn(engine.weak(), turns.long()));
+        Ok(Arc::new(Self { engine, linker, embedding_linker, metering, ticker, bulk, turns }))
     }
 
     pub(super) fn linker(&self, may_embed: bool) -> &Linker<State> {
@@ -146,6 +152,8 @@ struct Shared {
     calls: PerCore<AtomicUsize>,
     asleep: AtomicBool,
     stopped: AtomicBool,
+    /// A call that takes long was interrupted since the last tick.
+    long: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -155,8 +163,8 @@ impl Shared {
 }
 
 impl Ticker {
-    fn spawn(engine: EngineWeak) -> Self {
-        let shared = Arc::new(Shared::default());
+    fn spawn(engine: EngineWeak, long: Arc<AtomicBool>) -> Self {
+        let shared = Arc::new(Shared { long, ..Shared::default() });
         let ticking = Arc::clone(&shared);
         let builder = thread::Builder::new().name("plugin-clock".into());
         let thread = match builder.spawn(move || tick(&engine, &ticking)) {
@@ -205,7 +213,8 @@ fn tick(engine: &EngineWeak, shared: &Shared) {
             shared.asleep.store(false, Ordering::SeqCst);
             idle = 0;
         }
-        thread::sleep(TICK);
+        let long = shared.long.swap(false, Ordering::Relaxed);
+        thread::sleep(if long { SHORT_TICK } else { TICK });
         let Some(engine) = engine.upgrade() else { return };
         engine.increment_epoch();
         idle = if shared.is_running() { 0 } else { idle + 1 };

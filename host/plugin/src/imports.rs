@@ -297,6 +297,7 @@ mod tests {
 
     use super::*;
     use crate::Limits;
+    use crate::turns::Turns;
 
     const TEXT: &str = "kelp é and eelgrass";
 
@@ -323,7 +324,7 @@ mod tests {
             language: None,
             embedder,
         };
-        let mut state = State::new("test".into(), &limits);
+        let mut state = State::new("test".into(), &limits, Turns::new(1).turn());
         state.deadline = Instant::now() + limits.time;
         state.work = Some(Work::new(&call, [&Document { text: text.into(), ..Document::default() }]));
         state

@@ -148,7 +148,8 @@ impl Instances {
     async fn start(&self) -> Result<(Instance, Info), StartError> {
         let _running = self.runtime.running();
         let metering = self.runtime.metering;
-        let mut store = Store::new(&self.runtime.engine, State::new(Arc::clone(&self.name), &self.limits));
+        let state = State::new(Arc::clone(&self.name), &self.limits, self.runtime.turns.turn());
+        let mut store = Store::new(&self.runtime.engine, state);
         store.limiter(|state| &mut state.budget);
         metering.prepare(&mut store).map_err(|error| StartError::of(&error))?;
         store.set_max_component_handles(self.limits.handles as usize);
@@ -158,7 +159,8 @@ impl Instances {
         armed.map_err(|error| StartError::of(&error))?;
 
         let deadline = started + allowed.time;
-        match within(deadline, self.start_in(&mut instance)).await {
+        let taken = instance.store.data().turn.taken();
+        match within(deadline, taken.within(self.start_in(&mut instance))).await {
             Err(Late) => Err(StartError::Failed(instance.overdue(allowed, &self.limits))),
             Ok(Err(error)) => Err(StartError::Failed(instance.failure(&error, allowed, &self.limits))),
             Ok(Ok(Err(refused))) => Err(StartError::Refused(refused)),
@@ -259,7 +261,7 @@ impl Instance {
         state.log_lines = limits.log_lines;
         state.stderr.clear();
         state.budget.denied = None;
-        state.begin();
+        state.begin(started);
         Ok(())
     }
 }

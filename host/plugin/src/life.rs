@@ -161,10 +161,10 @@ impl Life {
         changed: &(dyn Fn(&Change<'_>) + Send + Sync),
     ) {
         let Loader { config, .. } = &*self.loader;
+        self.loader.step_aside();
         if !config.watch {
             return;
         }
-        self.loader.step_aside();
         let bell = Bell::new(&config.dir);
         let (loader, rung) = (self.loader.clone(), bell.rung());
         let folder = RealFolder { loader, rung, bell: Arc::new(Mutex::new(bell)) };

@@ -70,9 +70,11 @@ impl Loader {
         self
     }
 
-    /// Leaves half of the processors to others when something is compiled from now on.
+    /// Leaves half of the processors to others when something is compiled from now on, and one
+    /// when calls take long.
     pub(super) fn step_aside(&self) {
         self.compiled.step_aside();
+        self.runtime.turns.step_aside();
     }
 
     /// Loads all of `found`.

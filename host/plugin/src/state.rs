@@ -15,6 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::imports::Work;
 use super::quota::Quota;
 use super::surroundings::{Dice, nothing_granted};
+use super::turns::Turn;
 use super::{LimitMet, Limits};
 
 /// Bytes that a guest may write to its output at once.
@@ -37,10 +38,11 @@ pub(super) struct State {
     pub(super) log_lines: u32,
     /// What the call under way is about; nothing during `start`.
     pub(super) work: Option<Work>,
+    pub(super) turn: Turn,
 }
 
 impl State {
-    pub(super) fn new(plugin: Arc<str>, limits: &Limits) -> Self {
+    pub(super) fn new(plugin: Arc<str>, limits: &Limits, turn: Turn) -> Self {
         let (stderr, dice) = (Stderr::new(&limits.stderr), Dice::default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
@@ -55,13 +57,15 @@ impl State {
             deadline: Instant::now(),
             log_lines: 0,
             work: None,
+            turn,
         }
     }
 
     /// Makes the next call as good as a first one, in what it may draw and use.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, now: Instant) {
         self.dice.begin();
         self.quota.begin();
+        self.turn.begin(now);
     }
 }
 
@@ -76,7 +80,7 @@ pub(super) fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<Upd
     if store.data().deadline <= Instant::now() {
         return Ok(UpdateDeadline::Interrupt);
     }
-    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(store.data().turn.tick())))
 }
 
 /// Counts the memory and table elements of an instance against its limits.

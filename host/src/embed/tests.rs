@@ -1,5 +1,7 @@
 //! The path from texts to embeddings, with the embedded model at its end.
 
+mod swaps; // plugins that are replaced meanwhile
+
 use super::*;
 use crate::upstream::TextFault;
 use crate::upstream::embedded::MODEL_NAME;

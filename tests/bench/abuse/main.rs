@@ -12,19 +12,16 @@ mod gateway;
 mod resets;
 mod table;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use embergate_load::connection::Connection;
-use embergate_load::{Api, Exchange, Load, Report, Source, exchange};
+use embergate_load::questions::questions;
+use embergate_load::{Load, Report, Source};
 use serde::Serialize;
 
 use attacker::{Attacker, Done};
 use attacks::{ATTACKS, Attack};
 use gateway::{Gateway, MODEL};
 
-/// Different texts of the normal clients. Nothing is cached, so each is embedded every time.
-const N_TEXTS: usize = 64;
 /// Connections of the normal clients.
 const CONNECTIONS: usize = 32;
 /// Of what the gateway can do, what normal clients ask for.
@@ -87,7 +84,8 @@ async fn measure(names: &[&str]) {
         std::process::exit(2);
     }
     let gateway = Gateway::start();
-    let normal = normal(&gateway).await;
+    // Nothing is cached, so each is embedded every time.
+    let normal = questions(gateway.address, MODEL).await;
     load(&gateway, WARM_UP).closed(&normal).await;
     let capacity = load(&gateway, CAPACITY).closed(&normal).await;
     let rate = capacity.per_second * SHARE;
@@ -99,7 +97,7 @@ async fn measure(names: &[&str]) {
     let mut measured = Measured {
         capacity_per_second: capacity.per_second,
         normal_per_second: rate,
-        idle_memory_bytes: gateway.memory(),
+        idle_memory_bytes: gateway.process.most_resident(),
         abuses: Vec::new(),
     };
     let memory_bound_bytes = measured.idle_memory_bytes + gateway::MEMORY;
@@ -130,11 +128,11 @@ async fn under(
     attack: &'static Attack,
 ) -> Abuse {
     let without = load(gateway, MEASURED).open(normal, rate).await;
-    gateway.forget_memory();
+    gateway.process.forget_most_resident();
     let lines = gateway.log_lines();
     let attacker = Attacker::start(attack.name, gateway.address);
     let under = load(gateway, MEASURED).open(normal, rate).await;
-    let memory_bytes = gateway.memory();
+    let memory_bytes = gateway.process.most_resident();
     let done = attacker.stop();
     tokio::time::sleep(REST).await;
     let ratio = under.p99_ms / without.p99_ms;
@@ -154,20 +152,4 @@ async fn under(
 
 fn load(gateway: &Gateway, duration: Duration) -> Load {
     Load { address: gateway.address, connections: CONNECTIONS, duration, patience: PATIENCE }
-}
-
-/// Short texts, each with the vector that the gateway gave when nobody disturbed it.
-async fn normal(gateway: &Gateway) -> Source {
-    let host = gateway.address.to_string();
-    let mut connection = Connection::open(gateway.address).await.expect("the gateway listens");
-    let mut exchanges = Vec::new();
-    for number in 0..N_TEXTS {
-        let texts = [format!("question {number}: how fast does kelp grow in cold and in warm water?")];
-        let first = Exchange::embed(Api::OpenaiFloats, &host, MODEL, &texts);
-        let answer = connection.ask(first.bytes()).await.expect("the gateway answers");
-        let vectors = exchange::numbers(answer.body).expect("an answer has vectors");
-        exchanges
-            .push(Arc::new(Exchange::embed(Api::Openai, &host, MODEL, &texts).wanting(Api::Openai, vectors)));
-    }
-    Arc::new(move |number| exchanges[(number % exchanges.len() as u64) as usize].clone())
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use embergate_load::connection::Connection;
+use embergate_load::metrics::{Metrics, look};
 use embergate_test_support::binary::Desk;
+use embergate_test_support::process::Process;
 use serde_json::Value;
 
 use crate::roles::{self, Behaviour, MODEL};
@@ -50,42 +51,24 @@ impl Server {
 
     /// What the gateway's metrics say now.
     pub(crate) async fn metrics(&self) -> Result<Metrics, String> {
-        self.look("/metrics").await.map(Metrics)
+        Metrics::read(self.admin()?).await
     }
 
     /// What the gateway says of its upstreams, in the order of its configuration.
     pub(crate) async fn upstreams(&self) -> Result<Value, String> {
-        let mut answer: Value =
-            serde_json::from_str(&self.look("/admin/upstreams").await?).map_err(|error| error.to_string())?;
+        let mut answer: Value = serde_json::from_str(&look(self.admin()?, "/admin/upstreams").await?)
+            .map_err(|error| error.to_string())?;
         Ok(answer["upstreams"].take())
     }
 
-    async fn look(&self, path: &str) -> Result<String, String> {
-        let address = self.admin.ok_or("only the gateway has an admin listener")?;
-        let mut connection = Connection::open(address).await.map_err(|error| error.to_string())?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-        let answer = connection.ask(request.as_bytes()).await.map_err(|error| error.to_string())?;
-        Ok(String::from_utf8_lossy(answer.body).into_owned())
+    fn admin(&self) -> Result<SocketAddr, &'static str> {
+        self.admin.ok_or("only the gateway has an admin listener")
     }
 
     /// Bytes that are resident now, of it and of all processes that it started.
     pub(crate) fn memory(&self) -> u64 {
         let process = self.child.id();
-        started_by(process).into_iter().chain([process]).map(resident).sum()
-    }
-}
-
-/// In Prometheus' format.
-pub(crate) struct Metrics(String);
-
-impl Metrics {
-    /// The sum of all series of `name` that have `label`.
-    pub(crate) fn sum(&self, name: &str, label: &str) -> f64 {
-        let series = self.0.lines().filter(|line| {
-            let rest = line.strip_prefix(name);
-            rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
-        });
-        series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        started_by(process).into_iter().chain([process]).map(|process| Process(process).resident()).sum()
     }
 }
 
@@ -93,13 +76,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn resident(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
-    kib * 1024
 }
 
 /// The processes that `process` started, and those that they started.

@@ -43,6 +43,11 @@ impl Desk {
         Self { binary: binary.into(), root, max_files: None }
     }
 
+    /// Of `built`, or the binary that `EMBERGATE_BENCH_BINARY` names in its place.
+    pub fn to_measure(built: &str) -> Self {
+        Self::new(std::env::var("EMBERGATE_BENCH_BINARY").as_deref().unwrap_or(built))
+    }
+
     /// The commands may open `max_files` files, and no more.
     pub fn limited_to(self, max_files: usize) -> Self {
         Self { max_files: Some(max_files), ..self }
@@ -116,11 +121,15 @@ impl Desk {
     /// Starts `serve` as [`Desk::serve`] does, and keeps its log for [`Desk::log`].
     #[track_caller]
     pub fn serve_logged(&self, configuration: &str) -> Gateway {
-        let log = fs::File::create(self.folder().join(LOG)).expect("a file can be made");
-        self.serve_with(configuration, log.into())
+        self.serve_with(configuration, self.log_file())
     }
 
-    /// What the gateway of [`Desk::serve_logged`] has logged so far.
+    /// Where a gateway logs to that [`Desk::log`] is asked about.
+    pub fn log_file(&self) -> Stdio {
+        fs::File::create(self.folder().join(LOG)).expect("a file can be made").into()
+    }
+
+    /// What a gateway has logged so far to [`Desk::log_file`].
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder().join(LOG)).expect("the log is there")
     }

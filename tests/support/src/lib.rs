@@ -5,4 +5,5 @@ pub mod gate;
 pub mod guest;
 pub mod ollama;
 pub mod openapi;
+pub mod process;
 pub mod qdrant;

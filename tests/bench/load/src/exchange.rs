@@ -36,6 +36,7 @@ enum Want {
     /// The vectors as the answer writes them, in order.
     Written(Vec<String>),
     Numbers(Vec<Vec<f32>>),
+    Either(Box<[Self; 2]>),
 }
 
 #[derive(Deserialize)]
@@ -89,11 +90,12 @@ impl Exchange {
 
     /// The answer must have exactly `vectors`, bit by bit, in this order.
     pub fn wanting(self, api: Api, vectors: Vec<Vec<f32>>) -> Self {
-        let want = match api {
-            Api::Openai => Want::Written(vectors.iter().map(|vector| written(vector)).collect()),
-            Api::OpenaiFloats | Api::Ollama => Want::Numbers(vectors),
-        };
-        Self { want, ..self }
+        Self { want: Want::new(api, vectors), ..self }
+    }
+
+    /// The answer may have `vectors` as well.
+    pub fn or_wanting(self, api: Api, vectors: Vec<Vec<f32>>) -> Self {
+        Self { want: Want::Either(Box::new([self.want, Want::new(api, vectors)])), ..self }
     }
 
     /// The request as it goes over the wire.
@@ -106,15 +108,29 @@ impl Exchange {
         if self.right.get().is_some_and(|right| **right == *body) {
             return true;
         }
-        let accepted = match &self.want {
-            Want::Anything => return true,
-            Want::Written(vectors) => has_in_order(body, vectors),
-            Want::Numbers(vectors) => numbers(body).is_some_and(|got| got == *vectors),
-        };
-        if accepted {
+        let accepted = self.want.is_met_by(body);
+        if accepted && !matches!(self.want, Want::Anything) {
             self.right.get_or_init(|| body.into());
         }
         accepted
+    }
+}
+
+impl Want {
+    fn new(api: Api, vectors: Vec<Vec<f32>>) -> Self {
+        match api {
+            Api::Openai => Self::Written(vectors.iter().map(|vector| written(vector)).collect()),
+            Api::OpenaiFloats | Api::Ollama => Self::Numbers(vectors),
+        }
+    }
+
+    fn is_met_by(&self, body: &[u8]) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Written(vectors) => has_in_order(body, vectors),
+            Self::Numbers(vectors) => numbers(body).is_some_and(|got| got == *vectors),
+            Self::Either(wants) => wants.iter().any(|want| want.is_met_by(body)),
+        }
     }
 }
 
@@ -176,6 +192,16 @@ mod tests {
         check(Api::Ollama, r#"{"embeddings":[[0.6,0.8]]}"#, false);
         check(Api::OpenaiFloats, r#"{"data":[{"embedding":[0.6,0.8]},{"embedding":[1,0]}]}"#, true);
         check(Api::OpenaiFloats, r#"{"error":{}}"#, false);
+    }
+
+    #[test]
+    fn either_of_two_answers_may_be_right() {
+        let exchange = Exchange::embed(Api::Openai, "x", "m", &["a"])
+            .wanting(Api::Openai, vec![A.to_vec()])
+            .or_wanting(Api::Openai, vec![B.to_vec()]);
+        for (vector, accepted) in [(A, true), (B, true), (&[0.5][..], false), (A, true)] {
+            assert_eq!(exchange.accepts(openai(&[vector]).as_bytes()), accepted, "{vector:?}");
+        }
     }
 
     #[test]

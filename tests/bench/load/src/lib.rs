@@ -6,6 +6,8 @@
 pub mod connection; // one keep-alive connection
 pub mod drive; // closed loop and open loop
 pub mod exchange; // a request, and what must come back
+pub mod metrics; // what the gateway counts
+pub mod questions; // what normal clients ask while others do worse
 pub mod report; // latencies → the figures that are told
 pub mod table; // figures, their goals, and the page about them
 

@@ -2,6 +2,7 @@
 
 mod page;
 mod plot;
+mod taken;
 
 use std::fmt;
 
