@@ -3,10 +3,11 @@
 //!
 //! `sources` finds components, `load`, `contract` and `compiled` make them ready, `grants`
 //! says what each may want, and `life` follows their folder while the gateway runs.
-//! `instance` lends them out under the limits that `state`, `engine` and `metering` enforce, in
-//! `turns` where calls take long; `imports` serves them within their `quota`, in `surroundings`
-//! where nothing is, and `check` reads what they answer. `breaker` takes a plugin out of service
-//! that fails again and again, and `on_error` finds who stands in.
+//! `instance` lends them out, as many at once as there are `seats`, under the limits that
+//! `state`, `engine` and `metering` enforce, in `turns` where calls take long; `imports` serves
+//! them within their `quota`, in `surroundings` where nothing is, and `check` reads what they
+//! answer. `breaker` takes a plugin out of service that fails again and again, and `on_error`
+//! finds who stands in.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
