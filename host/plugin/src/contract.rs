@@ -52,12 +52,19 @@ pub(super) fn component(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Stri
     if types.is_empty() {
         return Err("it is a core module without a component type: make it with wit-bindgen from the gateway's `wit` folder".into());
     }
-    component_type::check(&types)?;
+    // The readers of component types panic on some that no tool writes.
+    let made = std::panic::catch_unwind(|| made_of(bytes, &types));
+    made.unwrap_or_else(|_| Err("its component type is damaged: build it again".into())).map(Into::into)
+}
+
+/// Makes a component of the core module `bytes`, by what its sections of component types say.
+fn made_of(bytes: &[u8], types: &[&[u8]]) -> Result<Vec<u8>, String> {
+    component_type::check(types)?;
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(bytes)
         .and_then(|mut encoder| encoder.encode());
-    encoded.map(Into::into).map_err(|error| {
+    encoded.map_err(|error| {
         let hint = if format!("{error:#}").contains("wasi_snapshot_preview1") {
             ": build it for wasm32-unknown-unknown or wasm32-wasip2"
         } else {
