@@ -8,7 +8,6 @@ use super::bindings::embergate::plugin::types;
 use super::bindings::exports::embergate::plugin::preprocessor;
 use super::imports::{SLICE_BYTES, Work};
 use super::instance::Instance;
-use super::metering::within;
 use super::{At, Call, Edit, Plugin, PluginError, Preprocessed, Subject, check};
 
 impl Plugin {
@@ -52,7 +51,7 @@ impl Plugin {
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
         let taken = store.data().turn.taken();
         let answer = preprocessor.call_process(&mut *store, context, &documents_in);
-        let result = within(deadline, taken.within(answer)).await;
+        let result = taken.within(deadline, answer).await;
         store.data_mut().work = None;
         let answer = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 
@@ -104,7 +103,7 @@ impl Plugin {
         let (context, documents_in) = (context(call), documents_in(documents, &metadata));
         let taken = store.data().turn.taken();
         let answer = chunker.call_split(&mut *store, context, &documents_in);
-        let result = within(deadline, taken.within(answer)).await;
+        let result = taken.within(deadline, answer).await;
         let work = store.data_mut().work.take().unwrap_or_else(|| Work::new(call, []));
         let answers = lent.finish(result).map_err(|error| error.on(subject(documents, None)))?;
 

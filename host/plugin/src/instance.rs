@@ -15,7 +15,7 @@ use super::bindings::exports::embergate::plugin::{chunker, lifecycle, preprocess
 use super::contract::Shape;
 use super::engine::{Running, Runtime};
 use super::load::Fault;
-use super::metering::{Late, Metering, within};
+use super::metering::{Late, Metering};
 use super::per_core::PerCore;
 use super::seats::{Seat, Seats};
 use super::settings::Settings;
@@ -160,7 +160,7 @@ impl Instances {
 
         let deadline = started + allowed.time;
         let taken = instance.store.data().turn.taken();
-        match within(deadline, taken.within(self.start_in(&mut instance))).await {
+        match taken.within(deadline, self.start_in(&mut instance)).await {
             Err(Late) => Err(StartError::Failed(instance.overdue(allowed, &self.limits))),
             Ok(Err(error)) => Err(StartError::Failed(instance.failure(&error, allowed, &self.limits))),
             Ok(Ok(Err(refused))) => Err(StartError::Refused(refused)),

@@ -59,39 +59,53 @@ pub(super) struct Late;
 
 /// Runs `call` until `deadline`.
 ///
-/// Most calls never wait, and cost no timer. One that waits is given up by the timer, and one that
-/// only lets others run, by a look at the clock whenever it goes on.
-pub(super) async fn within<T>(deadline: Instant, call: impl Future<Output = T>) -> Result<T, Late> {
+/// Most calls never wait, and cost no timer. One that waits is given up by the timer. While one
+/// `is_interrupted` by the clock it is not: it is left to end itself where it looks at the clock
+/// next, because that tells which functions it was in.
+pub(super) async fn within<T>(
+    deadline: Instant,
+    is_interrupted: impl Fn() -> bool,
+    call: impl Future<Output = T>,
+) -> Result<T, Late> {
     let mut call = pin!(call);
     let mut timer = None;
     std::future::poll_fn(move |context| {
-        if timer.is_some() && deadline <= Instant::now() {
+        if timer.is_some() && deadline <= Instant::now() && !is_interrupted() {
             return Poll::Ready(Err(Late));
         }
         if let Poll::Ready(answer) = call.as_mut().poll(context) {
             return Poll::Ready(Ok(answer));
         }
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        timer.as_mut().poll(context).map(|()| Err(Late))
+        if timer.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        if !is_interrupted() {
+            return Poll::Ready(Err(Late));
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     })
     .await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::Duration;
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn what_is_done_at_once_is_done_after_its_deadline_too() {
-        assert_eq!(within(Instant::now(), async { 7 }).await, Ok(7));
+        assert_eq!(within(Instant::now(), || false, async { 7 }).await, Ok(7));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_too_long_is_given_up() {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        assert_eq!(within(deadline.into_std(), std::future::pending::<()>()).await, Err(Late));
+        let waits = std::future::pending::<()>();
+        assert_eq!(within(deadline.into_std(), || false, waits).await, Err(Late));
         assert_eq!(tokio::time::Instant::now().duration_since(deadline).as_secs(), 0);
     }
 
@@ -103,6 +117,28 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        assert_eq!(within::<()>(deadline, restless).await, Err(Late));
+        assert_eq!(within::<()>(deadline, || false, restless).await, Err(Late));
+    }
+
+    #[tokio::test]
+    async fn what_the_clock_has_interrupted_ends_by_itself() {
+        let deadline = Instant::now() + Duration::from_millis(5);
+        let is_interrupted = Cell::new(true);
+        let looks_at_the_clock = async {
+            while Instant::now() < deadline {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            7
+        };
+        assert_eq!(within(deadline, || is_interrupted.get(), looks_at_the_clock).await, Ok(7));
+        let then_waits = async {
+            tokio::task::yield_now().await;
+            is_interrupted.set(false);
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(within(deadline, || is_interrupted.get(), then_waits).await, Err(Late));
     }
 }

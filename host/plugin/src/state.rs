@@ -80,7 +80,7 @@ pub(super) fn on_tick(store: StoreContextMut<'_, State>) -> wasmtime::Result<Upd
     if store.data().deadline <= Instant::now() {
         return Ok(UpdateDeadline::Interrupt);
     }
-    Ok(UpdateDeadline::YieldCustom(1, Box::pin(store.data().turn.tick())))
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(store.data().turn.tick(store.data().deadline))))
 }
 
 /// Counts the memory and table elements of an instance against its limits.

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use super::metering::{Late, within};
 
 /// How long a call waits for nobody: most have ended by then.
 const FREE: Duration = Duration::from_millis(2);
@@ -64,7 +66,14 @@ pub(super) struct Turn {
 
 /// A turn that an instance has while it runs.
 #[derive(Clone, Default)]
-pub(super) struct Taken(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(super) struct Taken(Arc<Place>);
+
+#[derive(Default)]
+struct Place {
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Whether the clock has interrupted the call, and it has not gone on yet.
+    is_interrupted: AtomicBool,
+}
 
 impl Turn {
     /// Another call begins.
@@ -72,8 +81,8 @@ impl Turn {
         self.begun = now;
     }
 
-    /// Lets others run, and returns when the call may go on.
-    pub(super) fn tick(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Lets others run, and returns when the call may go on: at its deadline without a turn.
+    pub(super) fn tick(&self, deadline: Instant) -> impl Future<Output = ()> + Send + 'static {
         let is_long = FREE <= self.begun.elapsed();
         if is_long {
             self.long.store(true, Ordering::Relaxed);
@@ -83,10 +92,10 @@ impl Turn {
         let free = is_long.then(|| Arc::clone(&self.free));
         let taken = self.taken.clone();
         async move {
+            let _interrupted = Interrupted::begin(&taken.0.is_interrupted);
             tokio::task::yield_now().await;
             if let Some(free) = free {
-                // Nobody closes it.
-                taken.set(free.acquire_owned().await.ok());
+                taken.set(before(deadline, free.acquire_owned()).await);
             }
         }
     }
@@ -97,9 +106,15 @@ impl Turn {
 }
 
 impl Taken {
+    /// Runs `call` until `deadline`.
+    pub(super) async fn within<T>(self, deadline: Instant, call: impl Future<Output = T>) -> Result<T, Late> {
+        let place = Arc::clone(&self.0);
+        within(deadline, || place.is_interrupted.load(Ordering::Relaxed), self.running(call)).await
+    }
+
     /// Runs `call`, and gives the turn back whenever it does not run: a call that waits for
     /// something else keeps nobody from running.
-    pub(super) async fn within<T>(self, call: impl Future<Output = T>) -> T {
+    async fn running<T>(self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
         std::future::poll_fn(move |context| {
             let polled: Poll<T> = call.as_mut().poll(context);
@@ -109,9 +124,40 @@ impl Taken {
         .await
     }
 
-    fn set(&self, permit: Option<OwnedSemaphorePermit>) {
-        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), permit);
+    fn set(&self, turn: Option<OwnedSemaphorePermit>) {
+        let before =
+            std::mem::replace(&mut *self.0.turn.lock().unwrap_or_else(PoisonError::into_inner), turn);
         drop(before);
+    }
+}
+
+/// A turn, unless there is none before `deadline`. Whoever waits for the call wakes it then.
+async fn before(
+    deadline: Instant,
+    turn: impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>>,
+) -> Option<OwnedSemaphorePermit> {
+    let mut turn = pin!(turn);
+    std::future::poll_fn(|context| match turn.as_mut().poll(context) {
+        // Nobody closes it.
+        Poll::Ready(turn) => Poll::Ready(turn.ok()),
+        Poll::Pending if deadline <= Instant::now() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+struct Interrupted<'i>(&'i AtomicBool);
+
+impl<'i> Interrupted<'i> {
+    fn begin(is_interrupted: &'i AtomicBool) -> Self {
+        is_interrupted.store(true, Ordering::Relaxed);
+        Self(is_interrupted)
+    }
+}
+
+impl Drop for Interrupted<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -134,9 +180,9 @@ mod tests {
             let (mut turn, ticked) = (turns.turn(), n_ticks.clone());
             turn.begin(begun);
             let taken = turn.taken();
-            let call = taken.within(async move {
+            let call = taken.running(async move {
                 loop {
-                    turn.tick().await;
+                    turn.tick(to_come()).await;
                     ticked.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -185,6 +231,21 @@ mod tests {
     }
 
     #[test]
+    fn a_call_goes_on_at_its_deadline_without_a_turn() {
+        let turns = Turns::new(1);
+        let (mut turn, held) = (turns.turn(), turns.free.clone().try_acquire_owned().unwrap());
+        turn.begin(long_ago());
+        let is_interrupted = || turn.taken().0.is_interrupted.load(Ordering::Relaxed);
+        let mut tick = Box::pin(turn.tick(Instant::now()));
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(tick.as_mut().poll(context).is_pending(), "others run first");
+        assert!(is_interrupted());
+        assert!(tick.as_mut().poll(context).is_ready());
+        assert!(!is_interrupted());
+        drop(held);
+    }
+
+    #[test]
     fn one_of_two_processors_is_left_to_others_once_there_are_others() {
         for (n_cores, want) in [(1, 1), (2, 1), (8, 7)] {
             let turns = Turns::new(n_cores);
@@ -200,7 +261,7 @@ mod tests {
         let mut turn = turns.turn();
         let held = turns.free.clone().try_acquire_owned().unwrap();
         let runs = |turn: &Turn| {
-            let mut tick = Box::pin(turn.tick());
+            let mut tick = Box::pin(turn.tick(to_come()));
             let context = &mut Context::from_waker(Waker::noop());
             assert!(tick.as_mut().poll(context).is_pending(), "others run first");
             tick.as_mut().poll(context).is_ready()
