@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Builds the hostile guest into target/guests/hostile.wasm, by the ways of plugins/build.sh.
+# Another package of the workspace may be named, and the file that it is built into:
+#   tests/guests/build.sh embergate-hostile-guest target/guests/hostile.wasm
 # CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 
@@ -8,8 +10,9 @@ readonly triple=wasm32-unknown-unknown
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 [[ $target == /* ]] || target=$PWD/$target
+package=${1:-embergate-hostile-guest} out=${2:-$target/guests/hostile.wasm}
 build=$target/guests-build
-flags=(--quiet --lib --profile plugin --target "$triple" --package embergate-hostile-guest)
+flags=(--quiet --lib --profile plugin --target "$triple" --package "$package")
 
 sysroot=$(rustc --print sysroot)
 if compgen -G "$sysroot/lib/rustlib/$triple/lib/libstd-*.rlib" >/dev/null; then
@@ -23,5 +26,5 @@ fi
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
 (cd "$root" && cargo build --target-dir "$build" "${flags[@]}")
 
-mkdir -p "$target/guests"
-cp "$build/$triple/plugin/embergate_hostile_guest.wasm" "$target/guests/hostile.wasm"
+mkdir -p "$(dirname "$out")"
+cp "$build/$triple/plugin/${package//-/_}.wasm" "$out"

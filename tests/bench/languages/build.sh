@@ -9,7 +9,7 @@
 # Rust. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 
-readonly triple=wasm32-unknown-unknown world=both-roles-plugin
+readonly world=both-roles-plugin
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -50,22 +50,7 @@ finish() {
 }
 
 rust() {
-    local build=$target/languages-build sysroot
-    local flags=(--quiet --lib --profile plugin --target "$triple" --package embergate-plain)
-    sysroot=$(rustc --print sysroot)
-    (
-        if compgen -G "$sysroot/lib/rustlib/$triple/lib/libstd-*.rlib" >/dev/null; then
-            build+=/current
-        else
-            # Debian's rustc-web: the standard library comes as source, so it is built as well.
-            export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld
-            build+=/debian
-            flags+=(-Zbuild-std=std,panic_abort)
-        fi
-        unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
-        cd "$root" && cargo build --target-dir "$build" "${flags[@]}"
-        cp "$build/$triple/plugin/embergate_plain.wasm" "$out/rust.unfinished"
-    )
+    "$root/tests/guests/build.sh" embergate-plain "$out/rust.unfinished"
     finish rust
 }
 

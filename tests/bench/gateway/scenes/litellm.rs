@@ -8,7 +8,7 @@ use super::at_once;
 use super::cached::fill;
 use crate::roles::{DIMENSIONS, MODEL};
 use crate::servers::{self, Server};
-use crate::side_by_side::{Asked, alone, warm_up};
+use crate::side_by_side::{Asked, Pace, alone, warm_up};
 use crate::texts;
 
 pub(crate) const HITS: Subject = Subject {
@@ -44,24 +44,26 @@ pub(crate) const MEMORY: Subject = Subject {
 const CONNECTIONS: usize = 32;
 const N_KNOWN: u64 = 50;
 
-/// Requests a second of what is known, and the memory in which.
-#[derive(Clone, Copy)]
+/// How fast what is known is answered, and the memory in which.
 struct Known {
-    per_second: f64,
-    p50: f64,
+    pace: Pace,
     mib: f64,
 }
 
 pub(crate) async fn hits() -> Result<Vec<Run>, String> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let (ours, theirs) = known_to_both(workers).await?;
-    let run = Run::new(ours.per_second / theirs.per_second)
+    Ok(vec![faster(&ours.pace, &theirs.pace, workers)])
+}
+
+/// How many times as many requests are ours, beside so many workers of theirs.
+fn faster(ours: &Pace, theirs: &Pace, workers: usize) -> Run {
+    Run::new(ours.per_second / theirs.per_second)
         .with("gateway", ours.per_second, "requests/s")
         .with("LiteLLM", theirs.per_second, "requests/s")
         .with("gateway, median", ours.p50, "ms")
         .with("LiteLLM, median", theirs.p50, "ms")
-        .with("LiteLLM's workers", workers as f64, "");
-    Ok(vec![run])
+        .with("LiteLLM's workers", workers as f64, "")
 }
 
 pub(crate) async fn memory() -> Result<Vec<Run>, String> {
@@ -89,13 +91,7 @@ pub(crate) async fn misses() -> Result<Vec<Run>, String> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let theirs = run(servers::litellm(&format!("http://{}", simulator.host()), false, workers)?).await?;
     let ours = run(servers::gateway(&[&simulator], "")).await?;
-    let run = Run::new(ours.per_second / theirs.per_second)
-        .with("gateway", ours.per_second, "requests/s")
-        .with("LiteLLM", theirs.per_second, "requests/s")
-        .with("gateway, median", ours.p50, "ms")
-        .with("LiteLLM, median", theirs.p50, "ms")
-        .with("LiteLLM's workers", workers as f64, "");
-    Ok(vec![run])
+    Ok(vec![faster(&ours, &theirs, workers)])
 }
 
 /// What both do with texts that they know; LiteLLM with so many workers.
@@ -116,5 +112,5 @@ async fn known(simulator: &OllamaSim, server: Server) -> Result<Known, String> {
         return Err("texts that were known were embedded again".to_owned());
     }
     let mib = server.memory() as f64 / f64::from(1 << 20);
-    Ok(Known { per_second: pace.per_second, p50: pace.p50, mib })
+    Ok(Known { pace, mib })
 }
