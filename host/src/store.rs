@@ -1,16 +1,20 @@
 //! Collections of points: embedded in one SQLite file, or in Qdrant.
 
+mod checks;
 mod coverage;
+mod error;
 mod filter;
 mod lock;
+mod names;
 mod qdrant;
 mod scan;
 mod sqlite;
 mod state;
 #[cfg(test)]
 mod tests;
+mod text_hash;
 
-use std::io::ErrorKind;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +27,12 @@ use crate::analyzer::SparseVector;
 use crate::document::{Coverage, Span};
 use crate::model::Embedding;
 
+pub use error::StoreError;
 pub use lock::IndexLock;
+pub use names::{check_name, collection_of, generation, generation_of, previous};
 pub use scan::dot;
-pub use state::IndexState;
+pub use state::{IndexState, Run, Speed, Stamped, Totals};
+pub use text_hash::TextHash;
 
 /// The `[store]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -66,9 +73,10 @@ pub enum Kind {
     Qdrant,
 }
 
-/// What holds for all points of a collection, fixed when it is created.
+/// What holds for all points of one generation of a collection, fixed when it is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
+    /// The generation's, such as `docs@2`.
     pub name: String,
     pub model: String,
     pub dimensions: usize,
@@ -76,6 +84,8 @@ pub struct Collection {
     pub space: String,
     /// BCP 47; decides how words are split, for documents and questions alike.
     pub language: Option<String>,
+    /// Fingerprint of plugins, their configuration and the analyzer.
+    pub pipeline: String,
 }
 
 /// A chunk as it is stored.
@@ -108,6 +118,8 @@ pub struct Payload {
     pub line: u32,
     /// The chunk's place in its document, counted from 0.
     pub ordinal: u32,
+    /// Of what was embedded, so that its vector can be found again.
+    pub text_hash: TextHash,
     /// What plugins said of the document and the chunk.
     pub metadata: Vec<(String, String)>,
 }
@@ -168,22 +180,52 @@ pub enum Selection {
     Matching(Filter),
 }
 
+/// What a collection is prepared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// Many writes. Readers are answered, more slowly perhaps.
+    Bulk,
+    /// Readers, and a write now and then.
+    Serving,
+}
+
 /// Collections of points. What a method reported as done survives a power cut.
+///
+/// Wherever a collection is named, so may be an alias that leads to it. Whoever
+/// asks more than once asks for the collection first, and then by the name that
+/// it has: an alias may lead elsewhere a moment later.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     async fn collection(&self, name: &str) -> Result<Option<Collection>, StoreError>;
 
-    /// All collections that Embergate made, by name.
+    /// All collections that Embergate made, each generation for itself, by name.
     async fn collections(&self) -> Result<Vec<Collection>, StoreError>;
 
     /// Creating what is already there, with the same properties, changes nothing.
+    ///
+    /// # Errors
+    /// `Taken` where a collection without generations has the name of the one
+    /// whose generation this is.
     async fn create(&self, collection: &Collection) -> Result<(), StoreError>;
 
-    /// Deletes a collection with all its points.
+    /// Deletes a collection with all its points and the aliases that lead to it.
     ///
     /// # Errors
     /// There is none of that name.
     async fn drop_collection(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Which generation each alias leads to.
+    async fn aliases(&self) -> Result<BTreeMap<String, String>, StoreError>;
+
+    /// Lets aliases lead elsewhere (`None`: nowhere), all at once for every reader.
+    ///
+    /// What they shall lead to may be named by an alias as well: by what it leads
+    /// to before any of this is done.
+    ///
+    /// # Errors
+    /// `Taken` where a collection has the alias' name; `NoCollection` where
+    /// there is nothing to lead to. Then no alias is changed.
+    async fn set_aliases(&self, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError>;
 
     /// Replaces points that have the same id; all of them or none.
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError>;
@@ -194,6 +236,26 @@ pub trait Store: Send + Sync + 'static {
     /// Which of `ids` are stored.
     async fn existing(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError>;
 
+    /// Dense vectors of points whose embedded text has one of these hashes; one for each hash that is known.
+    async fn known_vectors(
+        &self,
+        collection: &str,
+        texts: &[TextHash],
+    ) -> Result<HashMap<TextHash, Embedding>, StoreError>;
+
+    /// Points by id; what is not there is left out.
+    ///
+    /// Vectors are as they are stored, of norm 1: storing them again changes no bit.
+    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Point>, StoreError>;
+
+    /// A page of points in the order of ids, after `after`.
+    async fn page(
+        &self,
+        collection: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Point>, StoreError>;
+
     /// Deletes what is selected; what is not there is no error.
     async fn delete(&self, collection: &str, selection: Selection) -> Result<(), StoreError>;
 
@@ -201,12 +263,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes the payload of stored points; vectors stay. What is not there is skipped.
     async fn set_payload(&self, collection: &str, payloads: Vec<(Uuid, Payload)>) -> Result<(), StoreError>;
+
+    /// Prepares a collection for many writes, or for readers again. Doing it twice is the same.
+    async fn tune(&self, collection: &str, tuning: Tuning) -> Result<(), StoreError>;
 }
 
 /// What the indexer remembers of one document that it has indexed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceRecord {
-    /// The document's id: an absolute path.
+    /// The document's id: an absolute path, or whatever else names it.
     pub source: String,
     pub size: u64,
     /// Nanoseconds since 1970.
@@ -219,6 +284,14 @@ pub struct SourceRecord {
     pub points: Vec<Uuid>,
     /// Where its text went; nothing in records of older versions.
     pub coverage: Option<Coverage>,
+    /// What a server said of the version that it gave.
+    pub etag: Option<String>,
+    /// How to read the document again, as JSON; empty for a file of that path.
+    pub origin: String,
+    /// What it was written in, where that is not UTF-8.
+    pub encoding: Option<String>,
+    /// Of its chunks, as they were embedded.
+    pub n_tokens: u64,
 }
 
 /// Opens what `config` names; `data_dir` is used where it names no path.
@@ -241,144 +314,4 @@ pub async fn open(config: &Config, data_dir: &Path) -> Result<(Arc<dyn Store>, I
             Ok((Arc::new(qdrant), IndexState::new(database, folder, url)))
         }
     }
-}
-
-/// What may name a collection is also a file's name and part of a URL.
-fn check_name(name: &str) -> Result<(), StoreError> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if (1..=128).contains(&name.len()) && name.chars().all(fits) && name.contains(|c| c != '.') {
-        Ok(())
-    } else {
-        Err(StoreError::Name { name: name.to_owned() })
-    }
-}
-
-/// The error for a name that no collection has, with those that there are.
-fn no_collection(name: &str, known: &[Collection]) -> StoreError {
-    let known: Vec<&str> = known.iter().map(|collection| collection.name.as_str()).collect();
-    let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
-    StoreError::NoCollection { name: name.to_owned(), known }
-}
-
-/// Refuses points that do not fit their collection, before anything is written.
-fn check_points(collection: &Collection, points: &[Point]) -> Result<(), StoreError> {
-    let want = collection.dimensions;
-    match points.iter().map(|point| point.dense.dimensions()).find(|got| *got != want) {
-        Some(got) => Err(StoreError::Dimensions { collection: collection.name.clone(), want, got }),
-        None => Ok(()),
-    }
-}
-
-/// Refuses a question that does not fit its collection.
-fn check_probe(collection: &Collection, probe: &Probe) -> Result<(), StoreError> {
-    let want = collection.dimensions;
-    match probe {
-        Probe::Dense(embedding) if embedding.dimensions() != want => Err(StoreError::Dimensions {
-            collection: collection.name.clone(),
-            want,
-            got: embedding.dimensions(),
-        }),
-        Probe::Dense(_) | Probe::Sparse(_) => Ok(()),
-    }
-}
-
-/// Refuses properties that differ from those the collection was created with.
-fn check_same(have: &Collection, want: &Collection) -> Result<(), StoreError> {
-    let name = &want.name;
-    let shown = |language: &Option<String>| language.clone().unwrap_or_else(|| "none".to_owned());
-    let properties = [
-        ("model", have.model.clone(), want.model.clone()),
-        ("dimensions", have.dimensions.to_string(), want.dimensions.to_string()),
-        ("space", have.space.clone(), want.space.clone()),
-        ("language", shown(&have.language), shown(&want.language)),
-    ];
-    match properties.into_iter().find(|(_, have, want)| have != want) {
-        Some((property, have, want)) => {
-            Err(StoreError::Mismatch { name: name.clone(), property, have, want })
-        }
-        None => Ok(()),
-    }
-}
-
-/// Tells a disk that is full and a folder that must not be written from any
-/// other reason not to open a file.
-fn cannot_open(path: &Path, error: std::io::Error) -> StoreError {
-    let (kind, path, source) = (error.kind(), path.display().to_string(), Box::new(error));
-    match kind {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { path, source },
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full { path, source },
-        _ => StoreError::Open { path, source },
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("cannot open the store at `{path}`: set `store.path` to a folder that can be made and written")]
-    Open {
-        path: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("another program holds `{path}` locked: end it, or wait longer with `store.timeout`")]
-    Busy {
-        path: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("may not write `{path}`: allow it, or set `store.path` to another folder")]
-    ReadOnly {
-        path: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("no room is left for `{path}`: make some, or set `store.path` to a folder on another disk")]
-    Full {
-        path: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("cannot read Qdrant's key: correct `store.api_key_file`, which names `{path}`")]
-    KeyFile {
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("there is no collection `{name}`; there are: {known}")]
-    NoCollection { name: String, known: String },
-    #[error(
-        "collection `{name}` has {property} `{have}`, not `{want}`: delete it with `embergate collections delete {name}` and index it again, or index into another collection"
-    )]
-    Mismatch { name: String, property: &'static str, have: String, want: String },
-    #[error(
-        "another indexer works on collection `{collection}`{holder}: wait for it to end, or index into another collection"
-    )]
-    Locked { collection: String, holder: String },
-    #[error("`{name}` cannot name a collection: use letters, digits and any of `-_.`, at most 128 of them")]
-    Name { name: String },
-    #[error("a point of collection `{collection}` has {got} dimensions, not {want}")]
-    Dimensions { collection: String, want: usize, got: usize },
-    #[error("`{path}` is damaged: move it away and index again")]
-    Damaged {
-        path: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error(
-        "`{path}` was written by a newer Embergate (format {have}, this one knows {known}): use that one"
-    )]
-    Newer { path: String, have: u32, known: u32 },
-    #[error("`{path}` is a database of some other program: set `store.path` to another folder")]
-    Foreign { path: String },
-    #[error("the store is Qdrant, and nothing says where: set `store.url`")]
-    NoUrl,
-    #[error("cannot reach Qdrant at `{url}`: {reason}")]
-    Unreachable { url: String, reason: String },
-    #[error(
-        "Qdrant's collection `{name}` was not made by Embergate: {reason}; index into another collection"
-    )]
-    NotOurs { name: String, reason: String },
-    #[error("a filter cannot use `{key}`: {reason}")]
-    Filter { key: String, reason: String },
-    #[error("the store failed")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,6 +1,7 @@
 //! An indexer on real plugins, the embedded model and the embedded store, and a
 //! store that stops in the middle.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use embergate::index::{
 use embergate::model::Embedding;
 use embergate::plugin::{self, Plugins};
 use embergate::store::{
-    self, Collection, Filter, Hit, Payload, Point, Probe, Query, Selection, Store, StoreError,
+    self, Collection, Filter, Hit, Payload, Point, Probe, Query, Selection, Store, StoreError, TextHash,
+    Tuning,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -196,6 +198,12 @@ impl Store for Stopping {
     async fn drop_collection(&self, name: &str) -> Result<(), StoreError> {
         self.run(self.inner.drop_collection(name)).await
     }
+    async fn aliases(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        self.run(self.inner.aliases()).await
+    }
+    async fn set_aliases(&self, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
+        self.run(self.inner.set_aliases(changes)).await
+    }
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError> {
         self.run(self.inner.upsert(collection, points)).await
     }
@@ -205,6 +213,24 @@ impl Store for Stopping {
     async fn existing(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
         self.run(self.inner.existing(collection, ids)).await
     }
+    async fn known_vectors(
+        &self,
+        collection: &str,
+        texts: &[TextHash],
+    ) -> Result<HashMap<TextHash, Embedding>, StoreError> {
+        self.run(self.inner.known_vectors(collection, texts)).await
+    }
+    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
+        self.run(self.inner.points(collection, ids)).await
+    }
+    async fn page(
+        &self,
+        collection: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Point>, StoreError> {
+        self.run(self.inner.page(collection, after, limit)).await
+    }
     async fn delete(&self, collection: &str, selection: Selection) -> Result<(), StoreError> {
         self.run(self.inner.delete(collection, selection)).await
     }
@@ -213,5 +239,8 @@ impl Store for Stopping {
     }
     async fn set_payload(&self, collection: &str, payloads: Vec<(Uuid, Payload)>) -> Result<(), StoreError> {
         self.run(self.inner.set_payload(collection, payloads)).await
+    }
+    async fn tune(&self, collection: &str, tuning: Tuning) -> Result<(), StoreError> {
+        self.run(self.inner.tune(collection, tuning)).await
     }
 }

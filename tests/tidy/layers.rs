@@ -20,6 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["upstream"]),
     ("rusqlite", &["store"]),
     ("qdrant_client", &["store"]),
+    ("tonic", &["store"]),
     ("moka", &["cache"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

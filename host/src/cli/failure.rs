@@ -170,6 +170,7 @@ fn blame_of_store(error: &StoreError) -> Blame {
         | StoreError::Mismatch { .. }
         | StoreError::Locked { .. }
         | StoreError::Name { .. }
+        | StoreError::Taken { .. }
         | StoreError::Dimensions { .. }
         | StoreError::Newer { .. }
         | StoreError::Foreign { .. }

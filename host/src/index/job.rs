@@ -55,6 +55,7 @@ impl Job {
                 dimensions: embedder.dimensions(&name).await?,
                 space: embedder.space(&name, Purpose::Document, true).await?,
                 language: collection.language.clone(),
+                pipeline: String::new(),
             },
             call: Call {
                 model: name,

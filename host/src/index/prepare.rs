@@ -16,7 +16,7 @@ use super::report::in_full;
 use super::scan::File;
 use crate::document::{Chunk, Chunks, Coverage, Document};
 use crate::plugin::{Instead, PluginError, Processed};
-use crate::store::{Payload, SourceRecord};
+use crate::store::{Payload, SourceRecord, TextHash};
 use crate::units::ByteSize;
 
 /// A document that is ready to be embedded, or why it is not.
@@ -114,6 +114,7 @@ async fn step(job: &Job, file: &File, old: Option<&SourceRecord>) -> Result<Step
         pipeline: pipeline.to_owned(),
         points,
         coverage,
+        ..SourceRecord::default()
     };
     if let Some(old) = old
         && (old.content, &old.pipeline) == (hash, &recipe.fingerprint)
@@ -257,6 +258,7 @@ fn finished(media_type: &str, edited: &Edited, decoded: &Decoded, chunks: Vec<Ch
             extracted: edited.is_extracted(),
             line: lines.number(places[ordinal].start),
             ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX),
+            text_hash: TextHash::of(&embedded_text),
             metadata,
         };
         finished.push(PreparedChunk { id: ids.next(&embedded_text), embedded_text, payload });

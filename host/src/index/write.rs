@@ -66,7 +66,7 @@ impl Indexer {
         if records.is_empty() {
             return Ok(());
         }
-        self.state.record(&job.collection.name, records).await
+        self.state.record(&job.collection.name, records).await.map(drop)
     }
 }
 

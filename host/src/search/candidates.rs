@@ -96,7 +96,8 @@ mod tests {
         let (store, _state) = store::open(&store::Config::default(), folder.path()).await.unwrap();
         let name = "docs".to_owned();
         let (model, space) = ("m".to_owned(), "0".to_owned());
-        let collection = Collection { name: name.clone(), model, dimensions: 2, space, language: None };
+        let (language, pipeline) = (None, String::new());
+        let collection = Collection { name: name.clone(), model, dimensions: 2, space, language, pipeline };
         store.create(&collection).await.unwrap();
         store.upsert(&name, (0..n_points).map(point).collect()).await.unwrap();
 

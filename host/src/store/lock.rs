@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use super::{StoreError, cannot_open};
+use super::StoreError;
+use super::error::cannot_open;
 
 /// Held while one indexer works on a collection; freed by drop, and by the
 /// system when the process dies.

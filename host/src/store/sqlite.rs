@@ -4,30 +4,28 @@
 //! 200,000 chunks.
 
 mod database;
+mod generations;
 mod points;
 mod query;
+mod schema;
 mod sql;
 
+use std::collections::{BTreeMap, HashMap};
+
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{
-    Collection, Filter, Hit, Payload, Point, Query, Selection, Store, StoreError, check_name, check_points,
-    check_probe, check_same,
-};
+use self::generations::{all, create, known};
+use super::checks::{check_points, check_probe};
+use super::names::check_stored_name;
+use super::{Collection, Filter, Hit, Payload, Point, Query, Selection, Store, StoreError, TextHash, Tuning};
+use crate::model::Embedding;
 
 pub(super) use database::Database;
 
 /// The embedded store.
 pub(super) struct Sqlite {
     database: Database,
-}
-
-/// A collection with its number in the file.
-pub(super) struct Stored {
-    number: i64,
-    collection: Collection,
 }
 
 impl Sqlite {
@@ -41,7 +39,7 @@ impl Store for Sqlite {
     async fn collection(&self, name: &str) -> Result<Option<Collection>, StoreError> {
         let name = name.to_owned();
         self.database
-            .read(move |connection| Ok(find(connection, &name)?.map(|stored| stored.collection)))
+            .read(move |connection| Ok(generations::find(connection, &name)?.map(|stored| stored.collection)))
             .await
     }
 
@@ -50,14 +48,9 @@ impl Store for Sqlite {
     }
 
     async fn create(&self, collection: &Collection) -> Result<(), StoreError> {
-        check_name(&collection.name)?;
+        check_stored_name(&collection.name)?;
         let collection = collection.clone();
-        self.database
-            .write(move |transaction| match find(transaction, &collection.name)? {
-                Some(there) => check_same(&there.collection, &collection),
-                None => Ok(insert(transaction, &collection)?),
-            })
-            .await
+        self.database.write(move |transaction| create(transaction, &collection)).await
     }
 
     async fn drop_collection(&self, name: &str) -> Result<(), StoreError> {
@@ -69,6 +62,15 @@ impl Store for Sqlite {
                 Ok(())
             })
             .await
+    }
+
+    async fn aliases(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        self.database.read(|connection| Ok(generations::aliases(connection)?)).await
+    }
+
+    async fn set_aliases(&self, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
+        changes.iter().try_for_each(|(alias, _)| check_stored_name(alias))?;
+        self.database.write(move |transaction| generations::set_aliases(transaction, changes)).await
     }
 
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError> {
@@ -102,6 +104,48 @@ impl Store for Sqlite {
                 let snapshot = connection.unchecked_transaction()?;
                 let stored = known(&snapshot, &name)?;
                 Ok(points::existing(&snapshot, stored.number, &ids)?)
+            })
+            .await
+    }
+
+    async fn known_vectors(
+        &self,
+        collection: &str,
+        texts: &[TextHash],
+    ) -> Result<HashMap<TextHash, Embedding>, StoreError> {
+        let (name, texts) = (collection.to_owned(), texts.to_vec());
+        self.database
+            .read(move |connection| {
+                let snapshot = connection.unchecked_transaction()?;
+                let stored = known(&snapshot, &name)?;
+                points::known_vectors(&snapshot, stored.number, &texts)
+            })
+            .await
+    }
+
+    async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
+        let (name, ids) = (collection.to_owned(), ids.to_vec());
+        self.database
+            .read(move |connection| {
+                let snapshot = connection.unchecked_transaction()?;
+                let stored = known(&snapshot, &name)?;
+                points::by_ids(&snapshot, stored.number, &ids)
+            })
+            .await
+    }
+
+    async fn page(
+        &self,
+        collection: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Point>, StoreError> {
+        let name = collection.to_owned();
+        self.database
+            .read(move |connection| {
+                let snapshot = connection.unchecked_transaction()?;
+                let stored = known(&snapshot, &name)?;
+                points::page(&snapshot, stored.number, after, limit)
             })
             .await
     }
@@ -141,51 +185,10 @@ impl Store for Sqlite {
             })
             .await
     }
-}
 
-fn all(connection: &Connection) -> rusqlite::Result<Vec<Collection>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT number, name, model, dimensions, space, language FROM collections ORDER BY name",
-    )?;
-    let stored = statement.query_map([], from_row)?;
-    stored.map(|stored| Ok(stored?.collection)).collect()
-}
-
-fn find(connection: &Connection, name: &str) -> rusqlite::Result<Option<Stored>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT number, name, model, dimensions, space, language FROM collections WHERE name = ?1",
-    )?;
-    statement.query_row([name], from_row).optional()
-}
-
-fn known(connection: &Connection, name: &str) -> Result<Stored, StoreError> {
-    if let Some(stored) = find(connection, name)? {
-        return Ok(stored);
+    /// Nothing has to be prepared in a file: this only says where there is no such collection.
+    async fn tune(&self, collection: &str, _: Tuning) -> Result<(), StoreError> {
+        let name = collection.to_owned();
+        self.database.read(move |connection| known(connection, &name).map(drop)).await
     }
-    Err(super::no_collection(name, &all(connection)?))
-}
-
-fn insert(connection: &Connection, collection: &Collection) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO collections (name, model, dimensions, space, language) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    statement.execute(params![
-        collection.name,
-        collection.model,
-        collection.dimensions as i64,
-        collection.space,
-        collection.language,
-    ])?;
-    Ok(())
-}
-
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    let collection = Collection {
-        name: row.get(1)?,
-        model: row.get(2)?,
-        dimensions: row.get::<_, u32>(3)? as usize,
-        space: row.get(4)?,
-        language: row.get(5)?,
-    };
-    Ok(Stored { number: row.get(0)?, collection })
 }

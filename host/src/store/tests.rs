@@ -2,8 +2,11 @@
 
 mod cases;
 mod embedded;
+mod generations;
+mod records;
 mod remote;
 mod retrieval;
+mod whole;
 
 use std::path::Path;
 
@@ -17,6 +20,7 @@ fn collection(name: &str) -> Collection {
         dimensions: 3,
         space: "0123".to_owned(),
         language: Some("tr".to_owned()),
+        pipeline: "4567".to_owned(),
     }
 }
 
@@ -40,6 +44,7 @@ fn payload(source: &str, ordinal: u32) -> Payload {
         extracted: false,
         line: 7 + ordinal,
         ordinal,
+        text_hash: TextHash::of(&format!("chunk {ordinal} of {source}")),
         metadata: vec![("author".into(), "Ayşe".into()), ("year".into(), (2000 + ordinal).to_string())],
     }
 }

@@ -14,7 +14,8 @@ use qdrant_client::qdrant::collections_server::CollectionsServer;
 use qdrant_client::qdrant::points_server::PointsServer;
 use qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
 use qdrant_client::qdrant::{
-    CreateCollection, DenseVector, HealthCheckReply, HealthCheckRequest, SparseVector, Value,
+    CollectionInfo, CreateCollection, DenseVector, HealthCheckReply, HealthCheckRequest,
+    OptimizersConfigDiff, SparseVector, Value,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -71,6 +72,16 @@ impl QdrantSim {
         format!("http://{}", self.address)
     }
 
+    /// What the server says of a collection, by its own name.
+    pub fn collection(&self, name: &str) -> Option<CollectionInfo> {
+        self.shared.lock().collections.get(name).map(collections::info)
+    }
+
+    /// Which collection each alias leads to.
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        self.shared.lock().aliases.clone()
+    }
+
     /// The next writes of points go wrong in this order.
     pub fn fail_writes(&self, faults: impl IntoIterator<Item = Fault>) {
         self.shared.lock().faults.extend(faults);
@@ -121,6 +132,9 @@ struct State {
 
 struct Collection {
     created: CreateCollection,
+    /// As it was created, and changed since.
+    optimizers: OptimizersConfigDiff,
+    metadata: HashMap<String, Value>,
     indexed: Vec<String>,
     /// By UUID, so that a scroll is in order.
     points: BTreeMap<String, Point>,

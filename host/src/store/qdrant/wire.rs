@@ -3,82 +3,29 @@
 use std::collections::{BTreeMap, HashMap};
 
 use qdrant_client::qdrant::{
-    CollectionInfo, Condition, CreateCollection, DenseVector, Distance, FieldCondition, FieldType,
-    Filter as Wanted, HasIdCondition, Match, Modifier, NamedVectors, PointId, PointStruct, PointsIdsList,
-    PointsSelector, QueryPoints, Range, RepeatedIntegers, RepeatedStrings, ScoredPoint,
-    SparseVector as SparseWire, SparseVectorConfig, SparseVectorParams, Struct, Value, Vector, VectorInput,
-    VectorParams, VectorParamsMap, Vectors, VectorsConfig, r#match, point_id, points_selector, query, value,
-    vector, vector_input, vectors, vectors_config,
+    DenseVector, NamedVectors, PointId, PointStruct, PointsIdsList, PointsSelector, QueryPoints,
+    RetrievedPoint, ScoredPoint, SparseVector as SparseWire, Struct, Value, Vector, VectorInput,
+    VectorOutput, Vectors, VectorsOutput, point_id, points_selector, query, value, vector, vector_input,
+    vector_output, vectors, vectors_output,
 };
 use uuid::Uuid;
 
+use super::calls::failed;
+use super::conditions::filter;
+use crate::analyzer::SparseVector;
 use crate::document::Span;
-use crate::store::filter::{Key, as_number, check_depth, no_range, number};
-use crate::store::{Collection, Filter, Hit, Payload, Point, Probe, Query, Selection, StoreError};
+use crate::model::Embedding;
+use crate::store::filter::as_number;
+use crate::store::scan::normalised;
+use crate::store::{Hit, Payload, Point, Probe, Query, Selection, StoreError, TextHash};
 
-const DENSE: &str = "dense";
-const SPARSE: &str = "bm25";
-/// Under this key of a collection's metadata stands what we know about it.
-const OURS: &str = "embergate";
-
-/// Payload fields with an index, made before the first point comes.
-pub(super) const INDEXES: [(&str, FieldType); 2] =
-    [("source", FieldType::Keyword), ("media_type", FieldType::Keyword)];
-
-pub(super) fn create(collection: &Collection, timeout: Option<u64>) -> CreateCollection {
-    let dense = VectorParams {
-        size: collection.dimensions as u64,
-        distance: Distance::Cosine.into(),
-        ..VectorParams::default()
-    };
-    let dense = VectorParamsMap { map: HashMap::from([(DENSE.to_owned(), dense)]) };
-    let sparse = SparseVectorParams { modifier: Some(Modifier::Idf.into()), ..SparseVectorParams::default() };
-    let mut properties = HashMap::from([
-        ("model".to_owned(), Value::from(collection.model.clone())),
-        ("space".to_owned(), Value::from(collection.space.clone())),
-    ]);
-    properties.extend(collection.language.clone().map(|language| ("language".to_owned(), language.into())));
-    CreateCollection {
-        collection_name: collection.name.clone(),
-        timeout,
-        vectors_config: Some(VectorsConfig { config: Some(vectors_config::Config::ParamsMap(dense)) }),
-        sparse_vectors_config: Some(SparseVectorConfig { map: HashMap::from([(SPARSE.to_owned(), sparse)]) }),
-        metadata: HashMap::from([(OURS.to_owned(), structure(properties))]),
-        ..CreateCollection::default()
-    }
-}
-
-/// Reads a collection's properties; refuses one that another program made.
-pub(super) fn collection(name: &str, info: CollectionInfo) -> Result<Collection, StoreError> {
-    let not_ours = |reason: &str| StoreError::NotOurs { name: name.to_owned(), reason: reason.to_owned() };
-    let config = info.config.unwrap_or_default();
-    let params = config.params.unwrap_or_default();
-    let dense = match params.vectors_config.and_then(|vectors| vectors.config) {
-        Some(vectors_config::Config::ParamsMap(named)) => named.map.get(DENSE).cloned(),
-        _ => None,
-    };
-    let dense = dense.ok_or_else(|| not_ours("it has no vector `dense`"))?;
-    if !params.sparse_vectors_config.is_some_and(|sparse| sparse.map.contains_key(SPARSE)) {
-        return Err(not_ours("it has no sparse vector `bm25`"));
-    }
-    let mut properties = match config.metadata.get(OURS).and_then(|value| value.kind.clone()) {
-        Some(value::Kind::StructValue(properties)) => properties.fields,
-        _ => return Err(not_ours("its metadata has no `embergate`")),
-    };
-    let mut text = |key: &str| properties.remove(key).and_then(text_of);
-    Ok(Collection {
-        name: name.to_owned(),
-        model: text("model").ok_or_else(|| not_ours("its metadata names no model"))?,
-        dimensions: dense.size as usize,
-        space: text("space").ok_or_else(|| not_ours("its metadata names no space"))?,
-        language: text("language"),
-    })
-}
-
+pub(super) const DENSE: &str = "dense";
+pub(super) const SPARSE: &str = "bm25";
 /// The message for a point, and about how many bytes it takes.
 pub(super) fn point(point: Point) -> (usize, PointStruct) {
     let n_bytes = 4 * point.dense.dimensions() + 8 * point.sparse.terms.len() + payload_bytes(&point.payload);
-    let dense = vector::Vector::Dense(DenseVector { data: point.dense.values().to_vec() });
+    // As the server would, which leaves alone what is normalised: both stores keep the same bits.
+    let dense = vector::Vector::Dense(DenseVector { data: normalised(point.dense.values()) });
     let sparse =
         vector::Vector::Sparse(SparseWire { indices: point.sparse.terms, values: point.sparse.weights });
     let named = [(DENSE, dense), (SPARSE, sparse)]
@@ -120,6 +67,7 @@ pub(super) fn batches<T>(sized: Vec<(usize, T)>, max_items: usize, max_bytes: us
 }
 
 pub(super) fn payload(payload: Payload) -> HashMap<String, Value> {
+    let order = order_of(&payload.metadata);
     let mut metadata: HashMap<String, Vec<String>> = HashMap::new();
     for (key, value) in payload.metadata {
         metadata.entry(key).or_default().push(value);
@@ -143,13 +91,36 @@ pub(super) fn payload(payload: Payload) -> HashMap<String, Value> {
         ("extracted", Some(payload.extracted.into())),
         ("line", Some(i64::from(payload.line).into())),
         ("ordinal", Some(i64::from(payload.ordinal).into())),
+        ("text_hash", payload.text_hash.is_known().then(|| payload.text_hash.to_string().into())),
         ("metadata", Some(metadata)),
+        ("order", order),
         ("numbers", Some(numbers)),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-/// Reads a payload. Metadata comes by key: Qdrant keeps no order.
+/// The place of each metadatum among those by key, where they are not by key:
+/// Qdrant keeps no order.
+fn order_of(metadata: &[(String, String)]) -> Option<Value> {
+    let mut by_key: Vec<usize> = (0..metadata.len()).collect();
+    by_key.sort_by_key(|place| &metadata[*place].0);
+    let order = |places: Vec<usize>| Value::from(places.into_iter().map(|n| n as i64).collect::<Vec<_>>());
+    (!by_key.is_sorted()).then(|| order(by_key))
+}
+
+/// Brings metadata by key into the order that they were written in.
+fn ordered(metadata: Vec<(String, String)>, order: Option<Value>) -> Vec<(String, String)> {
+    let Some(value::Kind::ListValue(order)) = order.and_then(|order| order.kind) else { return metadata };
+    let place = |value: &Value| match value.kind {
+        Some(value::Kind::IntegerValue(place)) => place,
+        _ => i64::MAX,
+    };
+    let places = order.values.iter().map(place).chain(std::iter::repeat(i64::MAX));
+    let mut placed: Vec<_> = places.zip(metadata).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, metadatum)| metadatum).collect()
+}
+
 fn read_payload(mut fields: HashMap<String, Value>) -> Payload {
     let metadata = match fields.remove("metadata").and_then(|value| value.kind) {
         Some(value::Kind::StructValue(metadata)) => metadata.fields.into_iter().collect::<BTreeMap<_, _>>(),
@@ -159,6 +130,7 @@ fn read_payload(mut fields: HashMap<String, Value>) -> Payload {
         .into_iter()
         .flat_map(|(key, values)| texts_of(values).into_iter().map(move |value| (key.clone(), value)))
         .collect();
+    let metadata = ordered(metadata, fields.remove("order"));
     let headings = fields.remove("headings").map(texts_of).unwrap_or_default();
     let extracted =
         matches!(fields.remove("extracted").and_then(|value| value.kind), Some(value::Kind::BoolValue(true)));
@@ -182,7 +154,47 @@ fn read_payload(mut fields: HashMap<String, Value>) -> Payload {
         extracted,
         line,
         ordinal,
+        text_hash: text("text_hash").and_then(|hex| TextHash::from_hex(&hex)).unwrap_or_default(),
         metadata,
+    }
+}
+
+/// A point as the server has it, with vectors and payload.
+pub(super) fn stored(point: RetrievedPoint) -> Result<Point, StoreError> {
+    let id = uuid(point.id)?;
+    let mut named = named(point.vectors);
+    let dense = dense(named.remove(DENSE)).ok_or_else(|| failed(format!("point {id} has no vector")))??;
+    let sparse = match named.remove(SPARSE).map(VectorOutput::into_vector) {
+        Some(vector_output::Vector::Sparse(SparseWire { indices, values })) => {
+            let mut terms: Vec<(u32, f32)> = indices.into_iter().zip(values).collect();
+            terms.sort_unstable_by_key(|(term, _)| *term);
+            let (terms, weights) = terms.into_iter().unzip();
+            SparseVector { terms, weights }
+        }
+        _ => SparseVector::default(),
+    };
+    Ok(Point { id, dense, sparse, payload: read_payload(point.payload) })
+}
+
+/// The hash of a point's text, and its dense vector.
+pub(super) fn known_vector(mut point: RetrievedPoint) -> Option<(TextHash, Result<Embedding, StoreError>)> {
+    let hash = point.payload.remove("text_hash").and_then(text_of)?;
+    Some((TextHash::from_hex(&hash)?, dense(named(point.vectors).remove(DENSE))?))
+}
+
+fn named(vectors: Option<VectorsOutput>) -> HashMap<String, VectorOutput> {
+    match vectors.and_then(|vectors| vectors.vectors_options) {
+        Some(vectors_output::VectorsOptions::Vectors(named)) => named.vectors,
+        _ => HashMap::new(),
+    }
+}
+
+fn dense(vector: Option<VectorOutput>) -> Option<Result<Embedding, StoreError>> {
+    match vector?.into_vector() {
+        vector_output::Vector::Dense(dense) => {
+            Some(Embedding::new(dense.data).map_err(|error| StoreError::Failed(Box::new(error))))
+        }
+        _ => None,
     }
 }
 
@@ -222,7 +234,7 @@ pub(super) fn uuid(id: Option<PointId>) -> Result<Uuid, StoreError> {
         Some(point_id::PointIdOptions::Uuid(id)) => {
             Uuid::parse_str(&id).map_err(|error| StoreError::Failed(Box::new(error)))
         }
-        other => Err(super::failed(format!("a point has the id {other:?}, which Embergate never gives"))),
+        other => Err(failed(format!("a point has the id {other:?}, which Embergate never gives"))),
     }
 }
 
@@ -241,60 +253,11 @@ pub(super) fn selectors(selection: Selection, max_ids: usize) -> Result<Vec<Poin
     })
 }
 
-pub(super) fn filter(wanted: &Filter) -> Result<Wanted, StoreError> {
-    check_depth(wanted)?;
-    Ok(Wanted::must([condition(wanted)?]))
-}
-
-fn condition(wanted: &Filter) -> Result<Condition, StoreError> {
-    let conditions = |parts: &[Filter]| parts.iter().map(condition).collect::<Result<Vec<_>, _>>();
-    Ok(match wanted {
-        Filter::Equals(key, value) => any_of(key, std::slice::from_ref(value))?,
-        Filter::AnyOf(_, values) if values.is_empty() => nothing(),
-        Filter::AnyOf(key, values) => any_of(key, values)?,
-        Filter::Range { key, at_least, at_most } => range(key, *at_least, *at_most)?,
-        Filter::Ids(ids) => HasIdCondition { has_id: ids.iter().map(point_id).collect() }.into(),
-        Filter::And(parts) => Wanted::must(conditions(parts)?).into(),
-        Filter::Or(parts) if parts.is_empty() => nothing(),
-        Filter::Or(parts) => Wanted::should(conditions(parts)?).into(),
-        Filter::Not(part) => Wanted::must_not([condition(part)?]).into(),
-    })
-}
-
-/// Matches no point: none has one of no ids.
-fn nothing() -> Condition {
-    HasIdCondition { has_id: Vec::new() }.into()
-}
-
-fn any_of(key: &str, values: &[String]) -> Result<Condition, StoreError> {
-    let texts = || r#match::MatchValue::Keywords(RepeatedStrings { strings: values.to_vec() });
-    let (key, wanted) = match Key::parse(key)? {
-        Key::Text(field) => (field.to_owned(), texts()),
-        Key::Metadata(name) => (format!("metadata.\"{name}\""), texts()),
-        Key::Number(field) => {
-            let integers = values.iter().map(|value| number(key, value)).collect::<Result<_, _>>()?;
-            (field.to_owned(), r#match::MatchValue::Integers(RepeatedIntegers { integers }))
-        }
-    };
-    let wanted = Match { match_value: Some(wanted) };
-    Ok(FieldCondition { key, r#match: Some(wanted), ..FieldCondition::default() }.into())
-}
-
-fn range(key: &str, gte: Option<f64>, lte: Option<f64>) -> Result<Condition, StoreError> {
-    let key = match Key::parse(key)? {
-        Key::Text(_) => return Err(no_range(key)),
-        Key::Number(field) => field.to_owned(),
-        Key::Metadata(name) => format!("numbers.\"{name}\""),
-    };
-    let range = Range { gte, lte, ..Range::default() };
-    Ok(FieldCondition { key, range: Some(range), ..FieldCondition::default() }.into())
-}
-
-fn structure(fields: HashMap<String, Value>) -> Value {
+pub(super) fn structure(fields: HashMap<String, Value>) -> Value {
     Value { kind: Some(value::Kind::StructValue(Struct { fields })) }
 }
 
-fn text_of(value: Value) -> Option<String> {
+pub(super) fn text_of(value: Value) -> Option<String> {
     match value.kind? {
         value::Kind::StringValue(text) => Some(text),
         _ => None,

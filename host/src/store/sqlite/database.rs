@@ -6,57 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::Semaphore;
 
-use crate::store::{Config, StoreError, cannot_open};
+use super::schema::{self, FORMAT};
+use crate::store::error::cannot_open;
+use crate::store::{Config, StoreError};
 
-/// The format of the file, in its `user_version`.
-const FORMAT: u32 = 2;
 /// Says whose file it is, in its `application_id`: `EmbG`.
 const APPLICATION: u32 = 0x456d_6247;
-
-/// A point's number carries its collection's above these bits, so that the
-/// vectors of a collection lie side by side.
-pub(super) const POINT_BITS: u32 = 40;
-
-const SCHEMA: &str = "
-CREATE TABLE collections (
-    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL,
-    dimensions INTEGER NOT NULL, space TEXT NOT NULL, language TEXT
-) STRICT;
-CREATE TABLE points (
-    number INTEGER PRIMARY KEY,
-    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
-    id BLOB NOT NULL, source TEXT NOT NULL, media_type TEXT NOT NULL, title TEXT,
-    headings TEXT NOT NULL, text TEXT NOT NULL, prefix TEXT,
-    span_start INTEGER, span_end INTEGER, extracted INTEGER NOT NULL,
-    line INTEGER NOT NULL, ordinal INTEGER NOT NULL,
-    UNIQUE (collection, id)
-) STRICT;
-CREATE INDEX points_source ON points (collection, source);
-CREATE TABLE metadata (
-    point INTEGER NOT NULL REFERENCES points ON DELETE CASCADE, place INTEGER NOT NULL,
-    key TEXT NOT NULL, value TEXT NOT NULL, number REAL,
-    PRIMARY KEY (point, place)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE vectors (
-    point INTEGER PRIMARY KEY REFERENCES points ON DELETE CASCADE,
-    id BLOB NOT NULL, value BLOB NOT NULL
-) STRICT;
-CREATE TABLE postings (
-    term INTEGER NOT NULL, point INTEGER NOT NULL REFERENCES points ON DELETE CASCADE,
-    weight REAL NOT NULL,
-    PRIMARY KEY (term, point)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX postings_point ON postings (point);
-CREATE TABLE sources (
-    place TEXT NOT NULL, collection TEXT NOT NULL, source TEXT NOT NULL,
-    size INTEGER NOT NULL, modified INTEGER NOT NULL, content BLOB NOT NULL,
-    pipeline TEXT NOT NULL, points BLOB NOT NULL, coverage TEXT,
-    PRIMARY KEY (place, collection, source)
-) STRICT, WITHOUT ROWID;
-";
-
-/// Makes a file of format 1 one of format 2.
-const WITH_COVERAGE: &str = "ALTER TABLE sources ADD COLUMN coverage TEXT";
 
 /// One SQLite file.
 #[derive(Clone)]
@@ -200,14 +155,8 @@ fn prepare(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
     if FORMAT < have {
         return Err(StoreError::Newer { path: path.display().to_string(), have, known: FORMAT });
     }
-    match have {
-        0 => {
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "application_id", APPLICATION)?;
-        }
-        1 => transaction.execute_batch(WITH_COVERAGE)?,
-        _ => {}
-    }
+    schema::make(&transaction, have)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     Ok(transaction.commit()?)
 }

@@ -1,14 +1,18 @@
 //! Writing points and reading them back.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, params_from_iter};
 use uuid::Uuid;
 
-use super::database::POINT_BITS;
+use super::schema::POINT_BITS;
 use super::sql;
+use crate::analyzer::SparseVector;
 use crate::document::Span;
+use crate::model::Embedding;
 use crate::store::filter::as_number;
 use crate::store::scan::normalised;
-use crate::store::{Filter, Payload, Point, StoreError};
+use crate::store::{Filter, Payload, Point, StoreError, TextHash};
 
 /// The numbers that points of a collection may have, both ends included.
 pub(super) fn range(collection: i64) -> (i64, i64) {
@@ -84,7 +88,7 @@ fn write_payload(transaction: &Transaction<'_>, number: i64, payload: &Payload) 
     transaction
         .prepare_cached(
             "UPDATE points SET source = ?2, media_type = ?3, title = ?4, headings = ?5, text = ?6, prefix = ?7,
-                 span_start = ?8, span_end = ?9, extracted = ?10, line = ?11, ordinal = ?12
+                 span_start = ?8, span_end = ?9, extracted = ?10, line = ?11, ordinal = ?12, text_hash = ?13
              WHERE number = ?1",
         )?
         .execute(params![
@@ -100,6 +104,7 @@ fn write_payload(transaction: &Transaction<'_>, number: i64, payload: &Payload) 
             payload.extracted,
             payload.line,
             payload.ordinal,
+            payload.text_hash.is_known().then_some(payload.text_hash.as_bytes()),
         ])?;
     transaction.prepare_cached("DELETE FROM metadata WHERE point = ?1")?.execute([number])?;
     let mut statement = transaction.prepare_cached(
@@ -115,7 +120,8 @@ fn write_payload(transaction: &Transaction<'_>, number: i64, payload: &Payload) 
 pub(super) fn read(connection: &Connection, number: i64) -> Result<(Uuid, Payload), StoreError> {
     let (id, headings, mut payload) = connection
         .prepare_cached(
-            "SELECT id, headings, source, media_type, title, text, prefix, span_start, span_end, extracted, line, ordinal
+            "SELECT id, headings, source, media_type, title, text, prefix, span_start, span_end, extracted, line,
+                 ordinal, text_hash
              FROM points WHERE number = ?1",
         )?
         .query_row([number], from_row)?;
@@ -140,9 +146,84 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<(Uuid, String, Payload)> {
         extracted: row.get(9)?,
         line: row.get(10)?,
         ordinal: row.get(11)?,
+        text_hash: row.get::<_, Option<[u8; 16]>>(12)?.map(TextHash::from_bytes).unwrap_or_default(),
         ..Payload::default()
     };
     Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?, payload))
+}
+
+/// Points by id, in the order of `ids`, as far as they are there.
+pub(super) fn by_ids(
+    connection: &Connection,
+    collection: i64,
+    ids: &[Uuid],
+) -> Result<Vec<Point>, StoreError> {
+    let mut points = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some(number) = number_of(connection, collection, *id)? {
+            points.push(read_whole(connection, number)?);
+        }
+    }
+    Ok(points)
+}
+
+/// The first points in the order of ids, of those after `after`.
+pub(super) fn page(
+    connection: &Connection,
+    collection: i64,
+    after: Option<Uuid>,
+    limit: usize,
+) -> Result<Vec<Point>, StoreError> {
+    // No id is shorter than any other: what comes after nothing is all.
+    let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+    let mut statement = connection
+        .prepare_cached("SELECT number FROM points WHERE collection = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
+    let numbers = statement.query_map(params![collection, after, limit as i64], |row| row.get(0))?;
+    numbers.map(|number| read_whole(connection, number?)).collect()
+}
+
+/// The vector of one point for each text that a point of the collection was made of.
+pub(super) fn known_vectors(
+    connection: &Connection,
+    collection: i64,
+    texts: &[TextHash],
+) -> Result<HashMap<TextHash, Embedding>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT value FROM vectors WHERE point =
+             (SELECT min(number) FROM points WHERE collection = ?1 AND text_hash = ?2)",
+    )?;
+    let mut known = HashMap::new();
+    for text in texts.iter().filter(|text| text.is_known()) {
+        let vector = statement
+            .query_row(params![collection, text.as_bytes()], |row| Ok(embedding(row.get_ref(0)?.as_blob()?)));
+        if let Some(vector) = vector.optional()? {
+            known.insert(*text, vector?);
+        }
+    }
+    Ok(known)
+}
+
+/// Reads a point that is known to be there.
+fn read_whole(connection: &Connection, number: i64) -> Result<Point, StoreError> {
+    let (id, payload) = read(connection, number)?;
+    let dense = connection
+        .prepare_cached("SELECT value FROM vectors WHERE point = ?1")?
+        .query_row([number], |row| Ok(embedding(row.get_ref(0)?.as_blob()?)))??;
+    let mut statement =
+        connection.prepare_cached("SELECT term, weight FROM postings WHERE point = ?1 ORDER BY term")?;
+    let mut sparse = SparseVector::default();
+    let mut rows = statement.query([number])?;
+    while let Some(row) = rows.next()? {
+        sparse.terms.push(row.get(0)?);
+        sparse.weights.push(row.get(1)?);
+    }
+    Ok(Point { id, dense, sparse, payload })
+}
+
+fn embedding(bytes: &[u8]) -> Result<Embedding, StoreError> {
+    let (values, _) = bytes.as_chunks::<4>();
+    let values: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    Embedding::new(values).map_err(|error| StoreError::Failed(Box::new(error)))
 }
 
 pub(super) fn existing(

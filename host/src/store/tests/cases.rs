@@ -6,7 +6,7 @@ use embergate_test_support::qdrant::QdrantSim;
 use super::*;
 
 /// Runs a case against a new collection of its own in every store.
-async fn each_store(case: impl AsyncFn(&dyn Store, &str)) {
+pub(super) async fn each_store(case: impl AsyncFn(&dyn Store, &str)) {
     let folder = tempfile::tempdir().unwrap();
     let name = format!("test-{}", Uuid::new_v4());
     let sim = QdrantSim::spawn().await.unwrap();
@@ -19,7 +19,7 @@ async fn each_store(case: impl AsyncFn(&dyn Store, &str)) {
 }
 
 /// Four points of two documents, three of them close to one another.
-async fn fill(store: &dyn Store, name: &str) {
+pub(super) async fn fill(store: &dyn Store, name: &str) {
     store.create(&collection(name)).await.unwrap();
     let points = vec![
         point(1, [1.0, 0.0, 0.0], &[1, 2], "/a.md", 0),
@@ -53,7 +53,7 @@ fn sparse(terms: &[u32]) -> Probe {
 /// Rounded as `ask` rounds.
 const COS_45: f32 = 7071.0 / 1e4;
 
-fn equals(key: &str, value: &str) -> Filter {
+pub(super) fn equals(key: &str, value: &str) -> Filter {
     Filter::Equals(key.into(), value.into())
 }
 
@@ -71,6 +71,9 @@ async fn creating_twice_changes_nothing_and_other_properties_are_refused() {
         let other = Collection { language: None, ..collection(name) };
         let error = store.create(&other).await.unwrap_err().to_string();
         assert!(error.contains("language `tr`, not `none`"), "{error}");
+        let other = Collection { pipeline: "89ab".to_owned(), ..collection(name) };
+        let error = store.create(&other).await.unwrap_err().to_string();
+        assert!(error.contains("pipeline `4567`, not `89ab`"), "{error}");
     })
     .await;
 }

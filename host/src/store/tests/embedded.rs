@@ -1,15 +1,16 @@
 //! What only the embedded store promises: readers beside a writer, nothing by
 //! halves, and clear words about files it cannot use.
 
-use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
+use super::error::cannot_open;
 use super::*;
 
 async fn database(folder: &Path) -> sqlite::Database {
     sqlite::Database::open(&folder.join("embergate.db"), &embedded_config(folder)).await.unwrap()
 }
 
-async fn opened(folder: &Path) -> (Arc<dyn Store>, IndexState) {
+pub(super) async fn opened(folder: &Path) -> (Arc<dyn Store>, IndexState) {
     open(&embedded_config(folder), folder).await.unwrap()
 }
 
@@ -80,72 +81,6 @@ async fn a_second_indexer_is_refused_with_the_first_ones_process() {
     drop(other);
 }
 
-fn covered() -> Coverage {
-    let omitted = BTreeMap::from([("front matter".to_owned(), 9)]);
-    Coverage { n_source: 100, n_kept: 90, n_text: 95, n_chunked: 80, omitted }
-}
-
-#[tokio::test]
-async fn what_became_of_the_text_of_a_collection_is_summed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_store, state) = opened(folder.path()).await;
-    let record = |source: &str, coverage| SourceRecord {
-        source: source.to_owned(),
-        size: 1,
-        modified: 1,
-        content: [7; 32],
-        pipeline: "p".to_owned(),
-        points: Vec::new(),
-        coverage,
-    };
-    let records = vec![record("/a", Some(covered())), record("/b", None), record("/c", Some(covered()))];
-    state.record("docs", records).await.unwrap();
-    state.record("other", vec![record("/a", Some(covered()))]).await.unwrap();
-    let sum = state.coverage("docs").await.unwrap();
-    assert_eq!((sum.n_source, sum.n_chunked, sum.n_omitted()), (200, 160, 18));
-    assert_eq!(state.coverage("nowhere").await.unwrap(), Coverage::default());
-}
-
-#[tokio::test]
-async fn records_of_the_format_before_are_read_and_say_nothing_of_their_coverage() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(opened(folder.path()).await);
-    stranger(folder.path())
-        .execute_batch(
-            "ALTER TABLE sources DROP COLUMN coverage; PRAGMA user_version = 1;
-             INSERT INTO sources VALUES ('', 'docs', '/a', 1, 1, zeroblob(32), 'p', x'');",
-        )
-        .unwrap();
-    let (_store, state) = opened(folder.path()).await;
-    let record = state.source("docs", "/a").await.unwrap().unwrap();
-    assert_eq!((record.pipeline.as_str(), &record.coverage), ("p", &None));
-    state.record("docs", vec![SourceRecord { coverage: Some(covered()), ..record }]).await.unwrap();
-    assert_eq!(state.coverage("docs").await.unwrap(), covered());
-}
-
-#[tokio::test]
-async fn records_of_documents_come_back_by_prefix() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_store, state) = opened(folder.path()).await;
-    let record = |source: &str| SourceRecord {
-        source: source.to_owned(),
-        size: u64::MAX,
-        modified: -5,
-        content: [7; 32],
-        pipeline: "p".to_owned(),
-        points: vec![id(1), id(2)],
-        coverage: Some(covered()),
-    };
-    let records = ["/ş/b", "/ş/a", "/ş", "/t%"].map(record).to_vec();
-    state.record("docs", records).await.unwrap();
-    assert_eq!(state.sources("docs", "/ş/").await.unwrap(), [record("/ş/a"), record("/ş/b")]);
-    assert_eq!(state.sources("docs", "").await.unwrap().len(), 4);
-    assert_eq!(state.sources("other", "").await.unwrap(), []);
-    assert_eq!(state.source("docs", "/t%").await.unwrap(), Some(record("/t%")));
-    state.forget("docs", vec!["/ş".into(), "/nowhere".into()]).await.unwrap();
-    assert_eq!(state.source("docs", "/ş").await.unwrap(), None);
-}
-
 #[tokio::test]
 async fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -181,7 +116,7 @@ async fn a_newer_file_and_a_foreign_one_are_refused() {
 }
 
 /// Another program's connection to the store of `folder`.
-fn stranger(folder: &Path) -> rusqlite::Connection {
+pub(super) fn stranger(folder: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(folder.join("embergate.db")).unwrap()
 }
 
@@ -226,24 +161,4 @@ async fn a_full_disk_and_a_file_that_must_not_be_written_are_told_apart() {
     assert!(matches!(io(ErrorKind::StorageFull), StoreError::Full { .. }));
     assert!(matches!(io(ErrorKind::PermissionDenied), StoreError::ReadOnly { .. }));
     assert!(matches!(io(ErrorKind::NotADirectory), StoreError::Open { .. }));
-}
-
-#[tokio::test]
-async fn all_records_of_one_collection_are_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
-    let (_store, state) = opened(folder.path()).await;
-    let record = SourceRecord {
-        source: "/a".to_owned(),
-        size: 1,
-        modified: 1,
-        content: [7; 32],
-        pipeline: "p".to_owned(),
-        points: vec![id(1)],
-        coverage: None,
-    };
-    state.record("docs", vec![record.clone()]).await.unwrap();
-    state.record("other", vec![record]).await.unwrap();
-    state.forget_all("docs").await.unwrap();
-    assert_eq!(state.sources("docs", "").await.unwrap(), []);
-    assert_eq!(state.sources("other", "").await.unwrap().len(), 1);
 }

@@ -86,3 +86,45 @@ async fn a_missing_url_and_a_missing_key_file_are_named() {
     let error = open(&config, folder.path()).await.err().unwrap();
     assert!(matches!(&error, StoreError::KeyFile { path, .. } if path.ends_with("key")), "{error}");
 }
+
+/// The threshold that the server has for a collection.
+fn threshold(sim: &QdrantSim, name: &str) -> Option<u64> {
+    sim.collection(name)?.config?.optimizer_config?.indexing_threshold
+}
+
+#[tokio::test]
+async fn what_bulk_writing_puts_off_is_set_back_by_whoever_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let store = opened(&sim, folder.path()).await;
+    store.create(&collection("docs@1")).await.unwrap();
+    let before = threshold(&sim, "docs@1");
+    store.tune("docs@1", Tuning::Bulk).await.unwrap();
+    assert_eq!(threshold(&sim, "docs@1"), Some(0));
+    // The run is killed, and another one begins in the middle of the work.
+    let store = opened(&sim, folder.path()).await;
+    assert_eq!(store.collection("docs@1").await.unwrap(), Some(collection("docs@1")));
+    store.tune("docs@1", Tuning::Bulk).await.unwrap();
+    store.tune("docs@1", Tuning::Serving).await.unwrap();
+    assert_eq!(threshold(&sim, "docs@1"), before);
+    store.tune("docs@1", Tuning::Serving).await.unwrap();
+    assert_eq!(threshold(&sim, "docs@1"), before);
+}
+
+#[tokio::test]
+async fn an_alias_of_another_program_is_neither_shown_nor_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let client = qdrant_client::Qdrant::from_url(&sim.url()).skip_compatibility_check().build().unwrap();
+    let foreign =
+        qdrant_client::qdrant::CreateCollection { collection_name: "theirs".into(), ..Default::default() };
+    client.create_collection(foreign).await.unwrap();
+    client.create_alias(qdrant_client::qdrant::CreateAliasBuilder::new("theirs", "live")).await.unwrap();
+    let store = opened(&sim, folder.path()).await;
+    store.create(&collection("docs@1")).await.unwrap();
+    store.set_aliases(vec![("docs".into(), Some("docs@1".into()))]).await.unwrap();
+    assert_eq!(store.aliases().await.unwrap().into_keys().collect::<Vec<_>>(), ["docs"]);
+    assert_eq!(sim.aliases().into_keys().collect::<Vec<_>>(), ["docs", "live"]);
+    let error = store.set_aliases(vec![("theirs".into(), Some("docs@1".into()))]).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotOurs { .. }), "{error}");
+}

@@ -36,12 +36,20 @@ impl Collections for Shared {
         let created = request.into_inner();
         let name = created.collection_name.clone();
         let mut state = self.lock();
-        if state.collections.contains_key(&name) {
-            return Err(Status::already_exists(format!("Wrong input: Collection `{name}` already exists!")));
+        check_free(&state, &name)?;
+        if state.aliases.contains_key(&name) {
+            return Err(Status::invalid_argument(format!(
+                "Wrong input: Can't create collection with name {name}. Alias with the same name already exists"
+            )));
         }
-        state
-            .collections
-            .insert(name, Collection { created, indexed: Vec::new(), points: Default::default() });
+        let collection = Collection {
+            optimizers: optimizers(created.optimizers_config),
+            metadata: created.metadata.clone(),
+            created,
+            indexed: Vec::new(),
+            points: Default::default(),
+        };
+        state.collections.insert(name, collection);
         done(true)
     }
 
@@ -60,12 +68,18 @@ impl Collections for Shared {
         &self,
         request: Request<ChangeAliases>,
     ) -> Result<Response<CollectionOperationResponse>, Status> {
+        self.pass().await;
         let mut state = self.lock();
         let mut aliases = state.aliases.clone();
         for operation in request.into_inner().actions {
             match operation.action {
                 Some(Action::CreateAlias(create)) => {
-                    state.collection(&create.collection_name)?;
+                    let CreateAlias { collection_name: name, alias_name } = &create;
+                    if !state.collections.contains_key(name) {
+                        let missing = format!("Not found: Collection `{name}` doesn't exist!");
+                        return Err(Status::not_found(missing));
+                    }
+                    check_free(&state, alias_name)?;
                     aliases.insert(create.alias_name, create.collection_name);
                 }
                 Some(Action::RenameAlias(rename)) => {
@@ -110,11 +124,19 @@ impl Collections for Shared {
         Ok(Response::new(CollectionExistsResponse { result, time: 0.0 }))
     }
 
+    /// What is not said stays as it is; metadata is merged key by key.
     async fn update(
         &self,
-        _: Request<UpdateCollection>,
+        request: Request<UpdateCollection>,
     ) -> Result<Response<CollectionOperationResponse>, Status> {
-        Err(Status::unimplemented("update"))
+        let request = request.into_inner();
+        let mut state = self.lock();
+        let collection = state.collection(&request.collection_name)?;
+        if let Some(threshold) = request.optimizers_config.and_then(|changed| changed.indexing_threshold) {
+            collection.optimizers.indexing_threshold = Some(threshold);
+        }
+        collection.metadata.extend(request.metadata);
+        done(true)
     }
 
     async fn collection_cluster_info(
@@ -160,7 +182,20 @@ fn aliases(state: &State) -> impl Iterator<Item = AliasDescription> {
     })
 }
 
-fn info(collection: &Collection) -> CollectionInfo {
+fn check_free(state: &State, name: &str) -> Result<(), Status> {
+    if state.collections.contains_key(name) {
+        return Err(Status::already_exists(format!("Wrong input: Collection `{name}` already exists!")));
+    }
+    Ok(())
+}
+
+/// As they were asked for, and the server's own where nothing was.
+fn optimizers(asked: Option<OptimizersConfigDiff>) -> OptimizersConfigDiff {
+    let asked = asked.unwrap_or_default();
+    OptimizersConfigDiff { indexing_threshold: asked.indexing_threshold.or(Some(20_000)), ..asked }
+}
+
+pub(super) fn info(collection: &Collection) -> CollectionInfo {
     let created = &collection.created;
     let params = CollectionParams {
         shard_number: 1,
@@ -173,7 +208,8 @@ fn info(collection: &Collection) -> CollectionInfo {
         segments_count: 1,
         config: Some(CollectionConfig {
             params: Some(params),
-            metadata: created.metadata.clone(),
+            metadata: collection.metadata.clone(),
+            optimizer_config: Some(collection.optimizers),
             ..CollectionConfig::default()
         }),
         payload_schema: collection

@@ -47,7 +47,8 @@ impl Points for Shared {
         let collection = state.collection(&request.collection_name)?;
         let ids = request.ids.into_iter().map(|id| uuid(Some(id))).collect::<Result<Vec<_>, _>>()?;
         let there = ids.into_iter().filter_map(|id| collection.points.get_key_value(&id));
-        let result = there.map(|(id, point)| retrieved(id, point)).collect();
+        let vectors = request.with_vectors;
+        let result = there.map(|(id, point)| retrieved(id, point, &request.with_payload, &vectors)).collect();
         Ok(Response::new(GetResponse { result, ..GetResponse::default() }))
     }
 
@@ -149,7 +150,9 @@ impl Points for Shared {
         let mut rest =
             matching(collection, request.filter.as_ref())?.into_iter().filter(|(id, _)| from <= **id);
         let limit = request.limit.unwrap_or(10) as usize;
-        let result = rest.by_ref().take(limit).map(|(id, point)| retrieved(id, point)).collect();
+        let (payload, vectors) = (request.with_payload, request.with_vectors);
+        let page = rest.by_ref().take(limit);
+        let result = page.map(|(id, point)| retrieved(id, point, &payload, &vectors)).collect();
         let next_page_offset = rest.next().map(|(id, _)| id.as_str().into());
         Ok(Response::new(ScrollResponse { result, next_page_offset, ..ScrollResponse::default() }))
     }
@@ -318,7 +321,7 @@ fn read(collection: &Collection, message: PointStruct) -> Result<(String, Point)
         match vector.vector {
             Some(vector::Vector::Dense(dense)) => {
                 check_size(collection, &name, &dense)?;
-                point.dense.insert(name, dense);
+                point.dense.insert(name, scores::normalised(dense));
             }
             Some(vector::Vector::Sparse(sparse)) => {
                 check_sparse(collection, &name, &sparse)?;
@@ -413,8 +416,49 @@ fn change(
     Ok(())
 }
 
-fn retrieved(id: &str, point: &Point) -> RetrievedPoint {
-    RetrievedPoint { id: Some(id.into()), payload: point.payload.clone(), ..RetrievedPoint::default() }
+fn retrieved(
+    id: &str,
+    point: &Point,
+    with_payload: &Option<WithPayloadSelector>,
+    with_vectors: &Option<WithVectorsSelector>,
+) -> RetrievedPoint {
+    use with_payload_selector::SelectorOptions as Payloads;
+    use with_vectors_selector::SelectorOptions as Vectors;
+    let has_field = |field: &str| match with_payload.as_ref().and_then(|with| with.selector_options.as_ref())
+    {
+        Some(Payloads::Enable(enable)) => *enable,
+        Some(Payloads::Include(include)) => include.fields.iter().any(|name| name == field),
+        Some(Payloads::Exclude(exclude)) => exclude.fields.iter().all(|name| name != field),
+        // The real one sends it unless it is told not to.
+        None => true,
+    };
+    let has_vector =
+        |vector: &str| match with_vectors.as_ref().and_then(|with| with.selector_options.as_ref()) {
+            Some(Vectors::Enable(enable)) => *enable,
+            Some(Vectors::Include(include)) => include.names.iter().any(|name| name == vector),
+            None => false,
+        };
+    let payload = point.payload.iter().filter(|(field, _)| has_field(field));
+    let output = |vector| VectorOutput { vector: Some(vector), ..VectorOutput::default() };
+    let dense = point
+        .dense
+        .iter()
+        .filter(|(name, _)| has_vector(name))
+        .map(|(name, vector)| (name.clone(), output(vector_output::Vector::Dense(vector.clone()))));
+    let sparse = point
+        .sparse
+        .iter()
+        .filter(|(name, _)| has_vector(name))
+        .map(|(name, vector)| (name.clone(), output(vector_output::Vector::Sparse(vector.clone()))));
+    let named = NamedVectorsOutput { vectors: dense.chain(sparse).collect() };
+    RetrievedPoint {
+        id: Some(id.into()),
+        payload: payload.map(|(field, value)| (field.clone(), value.clone())).collect(),
+        vectors: Some(VectorsOutput {
+            vectors_options: Some(vectors_output::VectorsOptions::Vectors(named)),
+        }),
+        ..RetrievedPoint::default()
+    }
 }
 
 /// Only UUIDs: Embergate gives no other ids.

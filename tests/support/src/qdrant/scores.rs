@@ -6,6 +6,17 @@ use qdrant_client::qdrant::{DenseVector, SparseVector};
 
 use super::Point;
 
+/// As the real one stores vectors that are compared by cosine: one that is
+/// normalised already stays as it is.
+pub(super) fn normalised(vector: DenseVector) -> DenseVector {
+    let square: f32 = vector.data.iter().map(|value| value * value).sum();
+    if square < f32::EPSILON || (square - 1.0).abs() <= 1e-6 {
+        return vector;
+    }
+    let length = square.sqrt();
+    DenseVector { data: vector.data.into_iter().map(|value| value / length).collect() }
+}
+
 pub(super) fn cosine(one: &DenseVector, other: &DenseVector) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let (a, b) = (&one.data, &other.data);

@@ -1,0 +1,55 @@
+//! What both stores refuse before anything is written or asked.
+
+use std::collections::BTreeSet;
+
+use super::{Collection, Point, Probe, StoreError, names};
+
+/// The error for a name that no collection has, with those that there are.
+pub(super) fn no_collection(name: &str, known: &[Collection]) -> StoreError {
+    let known: BTreeSet<&str> =
+        known.iter().map(|collection| names::collection_of(&collection.name)).collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+    StoreError::NoCollection { name: name.to_owned(), known }
+}
+
+/// Refuses points that do not fit their collection, before anything is written.
+pub(super) fn check_points(collection: &Collection, points: &[Point]) -> Result<(), StoreError> {
+    let want = collection.dimensions;
+    match points.iter().map(|point| point.dense.dimensions()).find(|got| *got != want) {
+        Some(got) => Err(StoreError::Dimensions { collection: collection.name.clone(), want, got }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a question that does not fit its collection.
+pub(super) fn check_probe(collection: &Collection, probe: &Probe) -> Result<(), StoreError> {
+    let want = collection.dimensions;
+    match probe {
+        Probe::Dense(embedding) if embedding.dimensions() != want => Err(StoreError::Dimensions {
+            collection: collection.name.clone(),
+            want,
+            got: embedding.dimensions(),
+        }),
+        Probe::Dense(_) | Probe::Sparse(_) => Ok(()),
+    }
+}
+
+/// Refuses properties that differ from those the collection was created with.
+pub(super) fn check_same(have: &Collection, want: &Collection) -> Result<(), StoreError> {
+    let name = &want.name;
+    let shown = |language: &Option<String>| language.clone().unwrap_or_else(|| "none".to_owned());
+    let properties = [
+        ("model", have.model.clone(), want.model.clone()),
+        ("dimensions", have.dimensions.to_string(), want.dimensions.to_string()),
+        ("space", have.space.clone(), want.space.clone()),
+        ("language", shown(&have.language), shown(&want.language)),
+        ("pipeline", have.pipeline.clone(), want.pipeline.clone()),
+    ];
+    match properties.into_iter().find(|(_, have, want)| have != want) {
+        Some((property, have, want)) => {
+            Err(StoreError::Mismatch { name: name.clone(), property, have, want })
+        }
+        None => Ok(()),
+    }
+}
