@@ -172,6 +172,7 @@ fn blame_of_store(error: &StoreError) -> Blame {
         | StoreError::Name { .. }
         | StoreError::Taken { .. }
         | StoreError::Dimensions { .. }
+        | StoreError::Words { .. }
         | StoreError::Newer { .. }
         | StoreError::Foreign { .. }
         | StoreError::NoUrl

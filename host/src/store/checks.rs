@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Collection, Point, Probe, StoreError, names};
+use crate::analyzer::SparseVector;
 
 /// The error for a name that no collection has, with those that there are.
 pub(super) fn no_collection(name: &str, known: &[Collection]) -> StoreError {
@@ -16,10 +17,20 @@ pub(super) fn no_collection(name: &str, known: &[Collection]) -> StoreError {
 /// Refuses points that do not fit their collection, before anything is written.
 pub(super) fn check_points(collection: &Collection, points: &[Point]) -> Result<(), StoreError> {
     let want = collection.dimensions;
-    match points.iter().map(|point| point.dense.dimensions()).find(|got| *got != want) {
-        Some(got) => Err(StoreError::Dimensions { collection: collection.name.clone(), want, got }),
+    if let Some(got) = points.iter().map(|point| point.dense.dimensions()).find(|got| *got != want) {
+        return Err(StoreError::Dimensions { collection: collection.name.clone(), want, got });
+    }
+    match points.iter().find(|point| !are_words(&point.sparse)) {
+        Some(point) => Err(StoreError::Words { collection: collection.name.clone(), id: point.id }),
         None => Ok(()),
     }
+}
+
+/// Whether each term is more than the one before, and has a weight.
+fn are_words(SparseVector { terms, weights }: &SparseVector) -> bool {
+    terms.len() == weights.len()
+        && terms.is_sorted_by(|one, next| one < next)
+        && weights.iter().all(|weight| weight.is_finite())
 }
 
 /// Refuses a question that does not fit its collection.

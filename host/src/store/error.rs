@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use uuid::Uuid;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("cannot open the store at `{path}`: set `store.path` to a folder that can be made and written")]
@@ -58,6 +60,10 @@ pub enum StoreError {
     Name { name: String },
     #[error("a point of collection `{collection}` has {got} dimensions, not {want}")]
     Dimensions { collection: String, want: usize, got: usize },
+    #[error(
+        "point `{id}` for collection `{collection}` has words without weights, or not in the order of their numbers"
+    )]
+    Words { collection: String, id: Uuid },
     #[error("`{path}` is damaged: move it away and index again")]
     Damaged {
         path: String,

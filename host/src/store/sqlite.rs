@@ -3,12 +3,16 @@
 //! Vectors are searched by an exact scan, words by postings; right up to some
 //! 200,000 chunks.
 
+mod bytes;
 mod database;
 mod generations;
 mod points;
+mod postings;
 mod query;
 mod schema;
+mod segments;
 mod sql;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -58,6 +62,7 @@ impl Store for Sqlite {
         self.database
             .write(move |transaction| {
                 let stored = known(transaction, &name)?;
+                points::delete_all(transaction, stored.number)?;
                 transaction.execute("DELETE FROM collections WHERE number = ?1", [stored.number])?;
                 Ok(())
             })
@@ -79,7 +84,7 @@ impl Store for Sqlite {
             .write(move |transaction| {
                 let stored = known(transaction, &name)?;
                 check_points(&stored.collection, &points)?;
-                Ok(points::upsert(transaction, stored.number, &points)?)
+                points::upsert(transaction, stored.number, &points)
             })
             .await
     }
@@ -156,7 +161,7 @@ impl Store for Sqlite {
             .write(move |transaction| {
                 let stored = known(transaction, &name)?;
                 match &selection {
-                    Selection::Ids(ids) => Ok(points::delete(transaction, stored.number, ids)?),
+                    Selection::Ids(ids) => points::delete(transaction, stored.number, ids),
                     Selection::Matching(filter) => {
                         points::delete_matching(transaction, stored.number, filter)
                     }

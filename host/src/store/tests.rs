@@ -3,6 +3,7 @@
 mod cases;
 mod embedded;
 mod generations;
+mod postings;
 mod records;
 mod remote;
 mod retrieval;

@@ -13,6 +13,13 @@ use crate::store::{Config, StoreError};
 /// Says whose file it is, in its `application_id`: `EmbG`.
 const APPLICATION: u32 = 0x456d_6247;
 
+/// Kilobytes of pages that the writer keeps. Ids and hashes fall anywhere in
+/// their indexes: what is not kept is read and written again for each batch.
+const WRITER_CACHE: i64 = 64 * 1024;
+/// Pages of the log after which they are taken over into the file: each is
+/// written there once, however often it was changed meanwhile.
+const CHECKPOINT: i64 = 4096;
+
 /// One SQLite file.
 #[derive(Clone)]
 pub(in crate::store) struct Database {
@@ -143,6 +150,8 @@ fn prepare(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     writer.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     writer.pragma_update(None, "synchronous", "FULL")?;
+    writer.pragma_update(None, "cache_size", -WRITER_CACHE)?;
+    writer.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     writer.pragma_update(None, "foreign_keys", true)?;
 
     // A reader must not wait for whoever writes: a file that is made already needs no lock.

@@ -1,13 +1,13 @@
 //! Writing points and reading them back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, params_from_iter};
 use uuid::Uuid;
 
+use super::bytes::damaged;
 use super::schema::POINT_BITS;
-use super::sql;
-use crate::analyzer::SparseVector;
+use super::{segments, sql, words};
 use crate::document::Span;
 use crate::model::Embedding;
 use crate::store::filter::as_number;
@@ -19,54 +19,88 @@ pub(super) fn range(collection: i64) -> (i64, i64) {
     (collection << POINT_BITS, ((collection + 1) << POINT_BITS) - 1)
 }
 
+/// Replaces points that have the same id; of several with one id in the list, the last is kept.
 pub(super) fn upsert(
     transaction: &Transaction<'_>,
     collection: i64,
     points: &[Point],
-) -> rusqlite::Result<()> {
-    let (first, last) = range(collection);
-    let mut next: i64 = transaction
-        .prepare_cached("SELECT coalesce(max(number) + 1, ?1) FROM points WHERE number BETWEEN ?1 AND ?2")?
-        .query_row([first, last], |row| row.get(0))?;
-    for point in points {
-        let number = match number_of(transaction, collection, point.id)? {
-            Some(number) => {
-                transaction.prepare_cached("DELETE FROM points WHERE number = ?1")?.execute([number])?;
-                number
-            }
-            None => {
-                next += 1;
-                next - 1
-            }
-        };
-        insert(transaction, collection, number, point)?;
-    }
-    Ok(())
+) -> Result<(), StoreError> {
+    let last: HashMap<Uuid, usize> = points.iter().enumerate().map(|(at, point)| (point.id, at)).collect();
+    let points = points.iter().enumerate().filter(|(at, point)| last[&point.id] == *at);
+    let points: Vec<&Point> = points.map(|(_, point)| point).collect();
+    let replaced = numbers_of(transaction, collection, points.iter().map(|point| point.id))?;
+    remove(transaction, collection, replaced)?;
+    let first = take_numbers(transaction, collection, points.len())?;
+    insert(transaction, collection, first, &points)?;
+    let vectors: Vec<_> = (first..).zip(points.iter().map(|point| &point.sparse)).collect();
+    segments::add(transaction, collection, &vectors)
+}
+
+/// The first of `n` numbers that no point of the collection ever had.
+fn take_numbers(transaction: &Transaction<'_>, collection: i64, n: usize) -> rusqlite::Result<i64> {
+    let (first, _) = range(collection);
+    let next: i64 = transaction
+        .prepare_cached(
+            "UPDATE collections SET next_point = next_point + ?2 WHERE number = ?1 RETURNING next_point - ?2",
+        )?
+        .query_row(params![collection, n as i64], |row| row.get(0))?;
+    Ok(first + next)
 }
 
 fn insert(
     transaction: &Transaction<'_>,
     collection: i64,
-    number: i64,
-    point: &Point,
+    first: i64,
+    points: &[&Point],
 ) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO points (number, collection, id, source, media_type, headings, text, extracted, line, ordinal)
-             VALUES (?1, ?2, ?3, '', '', '[]', '', 0, 0, 0)",
-        )?
-        .execute(params![number, collection, point.id.as_bytes()])?;
-    write_payload(transaction, number, &point.payload)?;
+    let mut point = transaction.prepare_cached(
+        "INSERT INTO points (number, collection, id, source, media_type, title, headings, text, prefix,
+             span_start, span_end, extracted, line, ordinal, text_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?;
+    let mut vector =
+        transaction.prepare_cached("INSERT INTO vectors (point, id, value) VALUES (?1, ?2, ?3)")?;
+    let mut word = transaction.prepare_cached("INSERT INTO words (point, value) VALUES (?1, ?2)")?;
+    for (number, Point { id, dense, sparse, payload }) in (first..).zip(points) {
+        point.execute(params![
+            number,
+            collection,
+            id.as_bytes(),
+            payload.source,
+            payload.media_type,
+            payload.title,
+            headings(payload),
+            payload.text,
+            payload.prefix,
+            payload.span.map(|span| span.start as i64),
+            payload.span.map(|span| span.end as i64),
+            payload.extracted,
+            payload.line,
+            payload.ordinal,
+            text_hash(payload),
+        ])?;
+        insert_metadata(transaction, number, payload)?;
+        let values: Vec<u8> = normalised(dense.values()).into_iter().flat_map(f32::to_le_bytes).collect();
+        vector.execute(params![number, id.as_bytes(), values])?;
+        word.execute(params![number, words::to_bytes(sparse)])?;
+    }
+    Ok(())
+}
 
-    let vector: Vec<u8> = normalised(point.dense.values()).into_iter().flat_map(f32::to_le_bytes).collect();
-    transaction
-        .prepare_cached("INSERT INTO vectors (point, id, value) VALUES (?1, ?2, ?3)")?
-        .execute(params![number, point.id.as_bytes(), vector])?;
+fn headings(payload: &Payload) -> String {
+    serde_json::json!(payload.headings).to_string()
+}
 
-    let mut statement =
-        transaction.prepare_cached("INSERT INTO postings (term, point, weight) VALUES (?1, ?2, ?3)")?;
-    for (term, weight) in point.sparse.terms.iter().zip(&point.sparse.weights) {
-        statement.execute(params![term, number, weight])?;
+fn text_hash(payload: &Payload) -> Option<&[u8; 16]> {
+    payload.text_hash.is_known().then_some(payload.text_hash.as_bytes())
+}
+
+fn insert_metadata(transaction: &Transaction<'_>, number: i64, payload: &Payload) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO metadata (point, place, key, value, number) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for (place, (key, value)) in payload.metadata.iter().enumerate() {
+        statement.execute(params![number, place as i64, key, value, as_number(value)])?;
     }
     Ok(())
 }
@@ -96,7 +130,7 @@ fn write_payload(transaction: &Transaction<'_>, number: i64, payload: &Payload) 
             payload.source,
             payload.media_type,
             payload.title,
-            serde_json::json!(payload.headings).to_string(),
+            headings(payload),
             payload.text,
             payload.prefix,
             payload.span.map(|span| span.start as i64),
@@ -104,16 +138,10 @@ fn write_payload(transaction: &Transaction<'_>, number: i64, payload: &Payload) 
             payload.extracted,
             payload.line,
             payload.ordinal,
-            payload.text_hash.is_known().then_some(payload.text_hash.as_bytes()),
+            text_hash(payload),
         ])?;
     transaction.prepare_cached("DELETE FROM metadata WHERE point = ?1")?.execute([number])?;
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO metadata (point, place, key, value, number) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    for (place, (key, value)) in payload.metadata.iter().enumerate() {
-        statement.execute(params![number, place as i64, key, value, as_number(value)])?;
-    }
-    Ok(())
+    insert_metadata(transaction, number, payload)
 }
 
 /// Reads the id and the payload of a point that is known to be there.
@@ -209,14 +237,10 @@ fn read_whole(connection: &Connection, number: i64) -> Result<Point, StoreError>
     let dense = connection
         .prepare_cached("SELECT value FROM vectors WHERE point = ?1")?
         .query_row([number], |row| Ok(embedding(row.get_ref(0)?.as_blob()?)))??;
-    let mut statement =
-        connection.prepare_cached("SELECT term, weight FROM postings WHERE point = ?1 ORDER BY term")?;
-    let mut sparse = SparseVector::default();
-    let mut rows = statement.query([number])?;
-    while let Some(row) = rows.next()? {
-        sparse.terms.push(row.get(0)?);
-        sparse.weights.push(row.get(1)?);
-    }
+    let sparse = connection
+        .prepare_cached("SELECT value FROM words WHERE point = ?1")?
+        .query_row([number], |row| Ok(words::from_bytes(row.get_ref(0)?.as_blob()?)))?
+        .ok_or_else(|| damaged("the words of a point"))?;
     Ok(Point { id, dense, sparse, payload })
 }
 
@@ -240,12 +264,9 @@ pub(super) fn existing(
     Ok(there)
 }
 
-pub(super) fn delete(transaction: &Transaction<'_>, collection: i64, ids: &[Uuid]) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached("DELETE FROM points WHERE collection = ?1 AND id = ?2")?;
-    for id in ids {
-        statement.execute(params![collection, id.as_bytes()])?;
-    }
-    Ok(())
+pub(super) fn delete(transaction: &Transaction<'_>, collection: i64, ids: &[Uuid]) -> Result<(), StoreError> {
+    let numbers = numbers_of(transaction, collection, ids.iter().copied())?;
+    remove(transaction, collection, numbers)
 }
 
 pub(super) fn delete_matching(
@@ -253,11 +274,44 @@ pub(super) fn delete_matching(
     collection: i64,
     filter: &Filter,
 ) -> Result<(), StoreError> {
+    let numbers = matching(transaction, collection, filter)?;
+    remove(transaction, collection, numbers)
+}
+
+/// Deletes points that are there, each named once.
+fn remove(transaction: &Transaction<'_>, collection: i64, numbers: Vec<i64>) -> Result<(), StoreError> {
+    let mut statement = transaction.prepare_cached("DELETE FROM points WHERE number = ?1")?;
+    for number in &numbers {
+        statement.execute([number])?;
+    }
+    segments::remove(transaction, collection, numbers)
+}
+
+/// Deletes all points of a collection.
+pub(super) fn delete_all(transaction: &Transaction<'_>, collection: i64) -> Result<(), StoreError> {
+    segments::delete_all(transaction, collection)?;
+    let (first, last) = range(collection);
+    for (table, number) in
+        [("metadata", "point"), ("vectors", "point"), ("words", "point"), ("points", "number")]
+    {
+        let statement = format!("DELETE FROM {table} WHERE {number} BETWEEN ?1 AND ?2");
+        transaction.execute(&statement, [first, last])?;
+    }
+    Ok(())
+}
+
+/// The numbers of the points that a filter matches.
+pub(super) fn matching(
+    connection: &Connection,
+    collection: i64,
+    filter: &Filter,
+) -> Result<Vec<i64>, StoreError> {
     let mut condition = sql::compile(Some(filter))?;
     condition.values.insert(0, collection.into());
-    let statement = format!("DELETE FROM points WHERE collection = ? AND {}", condition.sql);
-    transaction.execute(&statement, params_from_iter(condition.values))?;
-    Ok(())
+    let mut statement = connection
+        .prepare(&format!("SELECT number FROM points WHERE collection = ? AND {}", condition.sql))?;
+    let numbers = statement.query_map(params_from_iter(condition.values), |row| row.get(0))?;
+    Ok(numbers.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn count(
@@ -265,7 +319,8 @@ pub(super) fn count(
     collection: i64,
     filter: Option<&Filter>,
 ) -> Result<u64, StoreError> {
-    let mut condition = sql::compile(filter)?;
+    let Some(filter) = filter else { return Ok(segments::count(connection, collection)?) };
+    let mut condition = sql::compile(Some(filter))?;
     condition.values.insert(0, collection.into());
     let statement = format!("SELECT count(*) FROM points WHERE collection = ? AND {}", condition.sql);
     let n_points: i64 =
@@ -278,4 +333,20 @@ fn number_of(connection: &Connection, collection: i64, id: Uuid) -> rusqlite::Re
         .prepare_cached("SELECT number FROM points WHERE collection = ?1 AND id = ?2")?
         .query_row(params![collection, id.as_bytes()], |row| row.get(0))
         .optional()
+}
+
+/// The numbers of points that are there, each once.
+fn numbers_of(
+    connection: &Connection,
+    collection: i64,
+    ids: impl Iterator<Item = Uuid>,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut statement =
+        connection.prepare_cached("SELECT number FROM points WHERE collection = ?1 AND id = ?2")?;
+    let mut numbers = BTreeSet::new();
+    for id in ids {
+        let number = statement.query_row(params![collection, id.as_bytes()], |row| row.get::<_, i64>(0));
+        numbers.extend(number.optional()?);
+    }
+    Ok(numbers.into_iter().collect())
 }

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use pulp::Arch;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 use uuid::Uuid;
 
+use super::segments::{self, Segment};
 use super::{points, sql};
 use crate::analyzer::SparseVector;
 use crate::model::Embedding;
@@ -70,23 +71,23 @@ fn by_words(
     filter: Option<&Filter>,
     limit: usize,
 ) -> Result<Vec<Scored>, StoreError> {
-    let n_points = points::count(connection, collection, None)?;
-    let (first, last) = points::range(collection);
+    let segments = Segment::all(connection, collection)?;
+    let n_points = segments::count(connection, collection)?;
     let mut scores: HashMap<i64, f32> = HashMap::new();
-    let mut statement = connection
-        .prepare_cached("SELECT point, weight FROM postings WHERE term = ?1 AND point BETWEEN ?2 AND ?3")?;
+    let (mut found, mut postings) = (Vec::new(), Vec::new());
     for (term, weight) in question.terms.iter().zip(&question.weights) {
-        let postings: Vec<(i64, f32)> = statement
-            .query_map(params![term, first, last], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let factor = weight * rarity(n_points, postings.len());
-        for (point, weight) in postings {
-            *scores.entry(point).or_default() += factor * weight;
+        found.clear();
+        for segment in &segments {
+            segment.postings(connection, *term, &mut postings)?;
+            found.extend(postings.iter().map(|(offset, weight)| (segment.point(*offset), *weight)));
+        }
+        let factor = weight * rarity(n_points, found.len());
+        for (point, weight) in &found {
+            *scores.entry(*point).or_default() += factor * weight;
         }
     }
-    drop(statement);
     if let Some(filter) = filter {
-        let matching = matching(connection, collection, filter)?;
+        let matching: HashSet<i64> = points::matching(connection, collection, filter)?.into_iter().collect();
         scores.retain(|point, _| matching.contains(point));
     }
     best_of(connection, scores, limit)
@@ -99,15 +100,6 @@ fn by_words(
 fn rarity(n_points: u64, n_with: usize) -> f32 {
     let (all, with) = (n_points as f32, n_with as f32);
     (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
-}
-
-fn matching(connection: &Connection, collection: i64, filter: &Filter) -> Result<HashSet<i64>, StoreError> {
-    let mut condition = sql::compile(Some(filter))?;
-    condition.values.insert(0, collection.into());
-    let mut statement = connection
-        .prepare(&format!("SELECT number FROM points WHERE collection = ? AND {}", condition.sql))?;
-    let numbers = statement.query_map(params_from_iter(condition.values), |row| row.get(0))?;
-    Ok(numbers.collect::<Result<_, _>>()?)
 }
 
 /// Looks up the ids of those only that may be among the best: ids decide between equals.

@@ -1,6 +1,10 @@
 //! The tables, and how files of older versions become files of this one.
 
-use rusqlite::Connection;
+use rusqlite::Transaction;
+
+use super::{points, segments, words};
+use crate::analyzer::SparseVector;
+use crate::store::StoreError;
 
 /// The format of the file, in its `user_version`.
 pub(super) const FORMAT: u32 = 3;
@@ -10,22 +14,30 @@ pub(super) const FORMAT: u32 = 3;
 pub(super) const POINT_BITS: u32 = 40;
 
 /// Makes the tables of a new file, or brings those of an older one up to date.
-pub(super) fn make(connection: &Connection, have: u32) -> rusqlite::Result<()> {
+pub(super) fn make(transaction: &Transaction<'_>, have: u32) -> Result<(), StoreError> {
     let steps: &[&str] = match have {
-        0 => &[COLLECTIONS, POINTS, SOURCES, HISTORY],
-        1 => &[COVERAGE, GENERATIONS, SOURCES, HISTORY, OLD_SOURCES],
-        2 => &[GENERATIONS, SOURCES, HISTORY, OLD_SOURCES],
+        0 => &[COLLECTIONS, POINTS, WORDS, SOURCES, HISTORY],
+        1 => &[COVERAGE, GENERATIONS, SOURCES, HISTORY, OLD_SOURCES, OLD_POSTINGS, WORDS],
+        2 => &[GENERATIONS, SOURCES, HISTORY, OLD_SOURCES, OLD_POSTINGS, WORDS],
         _ => &[],
     };
-    steps.iter().try_for_each(|step| connection.execute_batch(step))
+    if 0 < have {
+        tracing::info!(from = have, to = FORMAT, "the store's file is brought up to date");
+    }
+    steps.iter().try_for_each(|step| transaction.execute_batch(step))?;
+    if (1..=2).contains(&have) {
+        segments_of_old_postings(transaction)?;
+    }
+    Ok(())
 }
 
-/// Each row of `collections` is a generation.
+/// Each row of `collections` is a generation. The number of its next point
+/// counts from its first: no number is given twice.
 const COLLECTIONS: &str = "
 CREATE TABLE collections (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL,
     dimensions INTEGER NOT NULL, space TEXT NOT NULL, language TEXT,
-    pipeline TEXT NOT NULL DEFAULT ''
+    pipeline TEXT NOT NULL DEFAULT '', next_point INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE aliases (
     name TEXT PRIMARY KEY, collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE
@@ -55,15 +67,25 @@ CREATE TABLE vectors (
     point INTEGER PRIMARY KEY REFERENCES points ON DELETE CASCADE,
     id BLOB NOT NULL, value BLOB NOT NULL
 ) STRICT;
-CREATE TABLE postings (
-    term INTEGER NOT NULL, point INTEGER NOT NULL REFERENCES points ON DELETE CASCADE,
-    weight REAL NOT NULL,
-    PRIMARY KEY (term, point)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX postings_point ON postings (point);
 ";
 
-/// What is large stands last: whoever looks for changes does not read it.
+/// The words of points, and which points have a word.
+const WORDS: &str = "
+CREATE TABLE words (
+    point INTEGER PRIMARY KEY REFERENCES points ON DELETE CASCADE, value BLOB NOT NULL
+) STRICT;
+CREATE TABLE segments (
+    number INTEGER PRIMARY KEY,
+    collection INTEGER NOT NULL REFERENCES collections ON DELETE CASCADE,
+    first INTEGER NOT NULL, length INTEGER NOT NULL,
+    n_written INTEGER NOT NULL, n_points INTEGER NOT NULL, gone BLOB NOT NULL
+) STRICT;
+CREATE INDEX segments_collection ON segments (collection, first);
+CREATE TABLE postings (block INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
+";
+
+/// What is large stands last: whoever looks for changes does not read it. The
+/// source comes first in its index, because it is what tells documents apart.
 const SOURCES: &str = "
 CREATE TABLE documents (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -71,8 +93,9 @@ CREATE TABLE documents (
     size INTEGER NOT NULL, modified INTEGER NOT NULL, content BLOB NOT NULL,
     pipeline TEXT NOT NULL, etag TEXT, encoding TEXT, n_tokens INTEGER NOT NULL DEFAULT 0,
     origin TEXT NOT NULL DEFAULT '', coverage TEXT, points BLOB NOT NULL,
-    UNIQUE (place, collection, source)
+    UNIQUE (source, collection, place)
 ) STRICT;
+CREATE INDEX documents_collection ON documents (place, collection);
 ";
 
 /// What was asked for, how it went, and how fast.
@@ -116,3 +139,63 @@ INSERT INTO documents (place, collection, source, size, modified, content, pipel
     FROM sources ORDER BY place, collection, source;
 DROP TABLE sources;
 ";
+
+/// From format 2 to 3: a row for each term of each point becomes segments.
+const OLD_POSTINGS: &str = "
+ALTER TABLE postings RENAME TO old_postings;
+ALTER TABLE collections ADD COLUMN next_point INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Points whose postings are brought up to date together.
+const N_TOGETHER: usize = 4096;
+
+fn segments_of_old_postings(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut collections = transaction.prepare("SELECT number FROM collections ORDER BY number")?;
+    let collections: Vec<i64> = collections.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for collection in collections {
+        let (first, last) = points::range(collection);
+        let mut next = first;
+        loop {
+            let vectors = old_vectors(transaction, next, last)?;
+            let Some((number, _)) = vectors.last() else { break };
+            next = number + 1;
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO words (point, value) VALUES (?1, ?2)")?;
+            for (number, vector) in &vectors {
+                insert.execute((number, words::to_bytes(vector)))?;
+            }
+            let vectors: Vec<_> = vectors.iter().map(|(number, vector)| (*number, vector)).collect();
+            segments::add(transaction, collection, &vectors)?;
+        }
+        transaction.execute(
+            "UPDATE collections SET next_point = ?2 WHERE number = ?1",
+            (collection, next - first),
+        )?;
+    }
+    Ok(transaction.execute_batch("DROP TABLE old_postings")?)
+}
+
+/// The vectors of the first points from `next` to `last`.
+fn old_vectors(
+    transaction: &Transaction<'_>,
+    next: i64,
+    last: i64,
+) -> rusqlite::Result<Vec<(i64, SparseVector)>> {
+    let mut numbers = transaction.prepare_cached(
+        "SELECT number FROM points WHERE number BETWEEN ?1 AND ?2 ORDER BY number LIMIT ?3",
+    )?;
+    let numbers = numbers.query_map((next, last, N_TOGETHER as i64), |row| row.get(0))?;
+    let mut terms =
+        transaction.prepare_cached("SELECT term, weight FROM old_postings WHERE point = ?1 ORDER BY term")?;
+    let vector = |number: rusqlite::Result<i64>| {
+        let number = number?;
+        let mut vector = SparseVector::default();
+        let mut rows = terms.query([number])?;
+        while let Some(row) = rows.next()? {
+            vector.terms.push(row.get(0)?);
+            vector.weights.push(row.get(1)?);
+        }
+        Ok((number, vector))
+    };
+    numbers.map(vector).collect()
+}

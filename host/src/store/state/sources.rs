@@ -1,6 +1,6 @@
 //! Records of documents: what was indexed of each, by its source and by its number.
 
-use rusqlite::{OptionalExtension, Row, Statement, params};
+use rusqlite::{Row, Statement, params};
 use uuid::Uuid;
 
 use super::IndexState;
@@ -97,9 +97,13 @@ impl IndexState {
             .read(move |connection| {
                 let snapshot = connection.unchecked_transaction()?;
                 let mut statement = snapshot.prepare_cached(statement)?;
-                let find =
-                    |source| statement.query_row(params![place, collection, source], from_row).optional();
-                Ok(sources.into_iter().map(find).collect::<Result<_, _>>()?)
+                statement.raw_bind_parameter(1, place)?;
+                statement.raw_bind_parameter(2, collection)?;
+                let find = |source: &String| {
+                    statement.raw_bind_parameter(3, source)?;
+                    statement.raw_query().next()?.map(from_row).transpose()
+                };
+                Ok(sources.iter().map(find).collect::<rusqlite::Result<_>>()?)
             })
             .await
     }

@@ -225,6 +225,35 @@ async fn one_point_of_other_dimensions_refuses_all_of_them() {
 }
 
 #[tokio::test]
+async fn words_that_are_in_no_order_refuse_all_points() {
+    each_store(async |store, name| {
+        store.create(&collection(name)).await.unwrap();
+        for (terms, weights) in [(vec![5, 5], vec![1.0, 1.0]), (vec![5], vec![]), (vec![5], vec![f32::NAN])] {
+            let mut wrong = point(2, [1.0, 0.0, 0.0], &[], "/a.md", 1);
+            wrong.sparse = SparseVector { terms, weights };
+            let points = vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0), wrong];
+            let error = store.upsert(name, points).await.unwrap_err();
+            assert!(matches!(error, StoreError::Words { .. }), "{error}");
+        }
+        assert_eq!(store.count(name, None).await.unwrap(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_several_points_with_one_id_the_last_is_kept() {
+    each_store(async |store, name| {
+        store.create(&collection(name)).await.unwrap();
+        let points = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]].map(|values| point(1, values, &[1], "/a.md", 0));
+        store.upsert(name, points.to_vec()).await.unwrap();
+        assert_eq!(store.count(name, None).await.unwrap(), 1);
+        assert_eq!(ask(store, name, dense([0.0, 1.0, 0.0]), None, 9).await, [(1, 1.0)]);
+        assert_eq!(ask(store, name, sparse(&[1]), None, 9).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_deleted_is_gone_and_what_is_not_there_is_no_error() {
     each_store(async |store, name| {
         fill(store, name).await;

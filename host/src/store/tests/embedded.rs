@@ -48,9 +48,11 @@ async fn a_transaction_that_fails_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _state) = opened(folder.path()).await;
     store.create(&collection("docs")).await.unwrap();
-    // The second point has one term twice, which the postings cannot hold.
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON words WHEN (SELECT count(*) FROM words) = 1
+                  BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    stranger(folder.path()).execute_batch(refuse).unwrap();
     let points =
-        vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0), point(2, [1.0, 0.0, 0.0], &[5, 5], "/a.md", 1)];
+        vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0), point(2, [1.0, 0.0, 0.0], &[5], "/a.md", 1)];
     store.upsert("docs", points).await.unwrap_err();
     assert_eq!(store.count("docs", None).await.unwrap(), 0);
     store.upsert("docs", vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)]).await.unwrap();
