@@ -51,6 +51,10 @@ pub struct Config {
     pub timeout: Duration,
     /// Questions that the embedded store answers at the same time; more of them wait.
     pub max_readers: usize,
+    /// Times that a call to Qdrant is repeated that found no server, or one that was too busy.
+    pub max_repeats: u32,
+    /// How Qdrant keeps the vectors of collections that are made from now on.
+    pub quantisation: Quantisation,
 }
 
 impl Default for Config {
@@ -62,6 +66,8 @@ impl Default for Config {
             api_key_file: None,
             timeout: Duration::from_secs(60),
             max_readers: 4,
+            max_repeats: 5,
+            quantisation: Quantisation::None,
         }
     }
 }
@@ -71,6 +77,15 @@ impl Default for Config {
 pub enum Kind {
     Embedded,
     Qdrant,
+}
+
+/// What Qdrant compares first: vectors as they are, or smaller ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantisation {
+    None,
+    /// One byte a number, in memory; the best by these are compared again as they are.
+    Scalar,
 }
 
 /// What holds for all points of one generation of a collection, fixed when it is created.

@@ -30,6 +30,30 @@ async fn documents_are_indexed_found_followed_and_deleted() {
     assert_eq!(desk.json(&index).last().unwrap()["indexed"], 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_reached_over_tls_with_a_key() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let sim = QdrantSim::spawn_secure(&made.cert.pem(), &made.signing_key.serialize_pem()).await.unwrap();
+    sim.require_key("s3cret");
+    let desk = desk();
+    write_corpus(&desk);
+    desk.write("key", "s3cret\n");
+    let store = format!("[store]\nkind = \"qdrant\"\nurl = \"{}\"\napi_key_file = \"key\"\n", sim.url());
+    desk.write("embergate.toml", store);
+    let certificate = desk.write("ca.pem", made.cert.pem());
+    let index = ["index", "docs", "--collection", "docs"];
+    let said = |trusted: &std::path::Path| {
+        let output = desk.command(&index).env("SSL_CERT_FILE", trusted).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(said(&certificate), (Some(0), String::new()));
+    assert_eq!(sim.writes().len(), 1);
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (code, error) = said(&desk.write("other.pem", other.cert.pem()));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("cannot reach Qdrant"), "{error}");
+}
+
 #[test]
 fn a_server_that_is_not_there_is_named() {
     let desk = desk();

@@ -162,10 +162,12 @@ fn blame_of_store(error: &StoreError) -> Blame {
         StoreError::Busy { .. }
         | StoreError::Full { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Refused { .. }
         | StoreError::Failed(_) => Blame::Circumstances,
         StoreError::Open { .. }
         | StoreError::ReadOnly { .. }
         | StoreError::KeyFile { .. }
+        | StoreError::Key { .. }
         | StoreError::NoCollection { .. }
         | StoreError::Mismatch { .. }
         | StoreError::Locked { .. }

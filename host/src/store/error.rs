@@ -80,6 +80,10 @@ pub enum StoreError {
     NoUrl,
     #[error("cannot reach Qdrant at `{url}`: {reason}")]
     Unreachable { url: String, reason: String },
+    #[error("Qdrant at `{url}` wants another key: {reason}; correct `store.api_key_file`")]
+    Key { url: String, reason: String },
+    #[error("Qdrant at `{url}` refused a call: {reason}")]
+    Refused { url: String, reason: String },
     #[error(
         "Qdrant's collection `{name}` was not made by Embergate: {reason}; index into another collection"
     )]

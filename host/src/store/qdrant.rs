@@ -22,10 +22,12 @@ use qdrant_client::qdrant::{
 use uuid::Uuid;
 
 use self::calls::said;
+use self::properties::Known;
 use super::checks::{check_points, check_probe};
 use super::names::check_stored_name;
 use super::{
-    Collection, Config, Filter, Hit, Payload, Point, Query, Selection, Store, StoreError, TextHash, Tuning,
+    Collection, Config, Filter, Hit, Payload, Point, Quantisation, Query, Selection, Store, StoreError,
+    TextHash, Tuning,
 };
 use crate::model::Embedding;
 
@@ -35,13 +37,21 @@ const MAX_POINTS: usize = 256;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Ids in one call, at most.
 const MAX_IDS: usize = 1024;
+/// Points in one answer, at most.
+const MAX_PAGE: usize = 4096;
+/// How much longer the client waits than the server is told to: the server's
+/// answer says more than none.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The remote store.
 pub(super) struct Qdrant {
     client: qdrant_client::Qdrant,
     url: String,
     timeout: Duration,
+    max_repeats: u32,
+    quantisation: Quantisation,
     /// Generations that were asked for, by name: what holds for one never changes.
-    known: Mutex<HashMap<String, Arc<Collection>>>,
+    known: Mutex<HashMap<String, Arc<Known>>>,
 }
 
 impl Qdrant {
@@ -52,7 +62,7 @@ impl Qdrant {
         let mut settings = qdrant_client::Qdrant::from_url(url)
             // A bulk write takes longer than the client's own 5 seconds, and a
             // call that it gives up on is sent again.
-            .timeout(config.timeout)
+            .timeout(config.timeout.saturating_add(GRACE))
             .skip_compatibility_check();
         if let Some(path) = &config.api_key_file {
             let unreadable = |source| StoreError::KeyFile { path: path.display().to_string(), source };
@@ -61,11 +71,17 @@ impl Qdrant {
         }
         let client = settings.build().map_err(|error| unreachable(said(&error)))?;
         client.health_check().await.map_err(|error| unreachable(said(&error)))?;
-        Ok(Self { client, url: url.to_owned(), timeout: config.timeout, known: Mutex::default() })
+        let Config { timeout, max_repeats, quantisation, .. } = *config;
+        let url = url.to_owned();
+        Ok(Self { client, url, timeout, max_repeats, quantisation, known: Mutex::default() })
     }
 
     fn seconds(&self) -> Option<u64> {
         Some(self.timeout.as_secs().max(1))
+    }
+
+    fn seconds_for(&self, known: &Known) -> Option<u64> {
+        self.seconds().map(|seconds| seconds.min(known.max_seconds))
     }
 }
 
@@ -73,7 +89,7 @@ impl Qdrant {
 impl Store for Qdrant {
     async fn collection(&self, name: &str) -> Result<Option<Collection>, StoreError> {
         check_stored_name(name)?;
-        self.find(name).await
+        Ok(self.find(name).await?.map(|known| known.collection))
     }
 
     async fn collections(&self) -> Result<Vec<Collection>, StoreError> {
@@ -82,9 +98,10 @@ impl Store for Qdrant {
 
     async fn create(&self, collection: &Collection) -> Result<(), StoreError> {
         check_stored_name(&collection.name)?;
-        let name = self.create_generation(collection).await?;
-        for (field, kind) in properties::INDEXES {
-            self.index(&name, field, kind).await?;
+        let known = self.create_generation(collection).await?;
+        // Before the first point: the graph of vectors is built with them in mind.
+        for (field, kind) in known.missing_indexes {
+            self.index(&known.collection.name, field, kind).await?;
         }
         Ok(())
     }
@@ -92,9 +109,10 @@ impl Store for Qdrant {
     /// A collection that was not made by Embergate is refused, and so is not
     /// deleted. Aliases that led to it go with it.
     async fn drop_collection(&self, name: &str) -> Result<(), StoreError> {
-        let collection = self.known(name).await?;
-        self.forget(&collection.name);
-        self.call(|| self.client.delete_collection(&collection.name)).await?;
+        let known = self.known(name).await?;
+        let name = &known.collection.name;
+        self.forget(name);
+        self.call(|| self.client.delete_collection(name)).await?;
         Ok(())
     }
 
@@ -107,16 +125,19 @@ impl Store for Qdrant {
         self.change_aliases(changes).await
     }
 
+    /// In one queue, all but the last call return once they are in the server's
+    /// log, and the last one waits for all.
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError> {
-        let collection = self.known(collection).await?;
-        check_points(&collection, &points)?;
+        let known = self.known(collection).await?;
+        check_points(&known.collection, &points)?;
         let points = points.into_iter().map(wire::point).collect();
-        for batch in wire::batches(points, MAX_POINTS, MAX_BYTES) {
+        let mut batches = wire::batches(points, known.max_points, MAX_BYTES).into_iter().peekable();
+        while let Some(batch) = batches.next() {
             let request = UpsertPoints {
-                collection_name: collection.name.clone(),
-                wait: Some(true),
+                collection_name: known.collection.name.clone(),
+                wait: Some(!known.has_one_queue || batches.peek().is_none()),
                 points: batch,
-                timeout: self.seconds(),
+                timeout: self.seconds_for(&known),
                 ..UpsertPoints::default()
             };
             self.write(|| self.client.upsert_points(request.clone())).await?;
@@ -125,9 +146,9 @@ impl Store for Qdrant {
     }
 
     async fn query(&self, collection: &str, query: Query) -> Result<Vec<Hit>, StoreError> {
-        let collection = self.known(collection).await?;
-        check_probe(&collection, &query.probe)?;
-        let request = wire::query(&collection.name, query, self.seconds())?;
+        let known = self.known(collection).await?;
+        check_probe(&known.collection, &query.probe)?;
+        let request = wire::query(&known, query, self.seconds_for(&known))?;
         let answer = self.call(|| self.client.query(request.clone())).await?;
         let mut hits = answer.result.into_iter().map(wire::hit).collect::<Result<Vec<_>, _>>()?;
         hits.sort_by(|one, other| other.score.total_cmp(&one.score).then_with(|| one.id.cmp(&other.id)));
@@ -135,14 +156,14 @@ impl Store for Qdrant {
     }
 
     async fn existing(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-        let collection = self.known(collection).await?;
+        let known = self.known(collection).await?;
         let mut there = HashSet::new();
         for some in ids.chunks(MAX_IDS) {
             let request = GetPoints {
-                collection_name: collection.name.clone(),
+                collection_name: known.collection.name.clone(),
                 ids: some.iter().map(wire::point_id).collect(),
                 with_payload: Some(false.into()),
-                timeout: self.seconds(),
+                timeout: self.seconds_for(&known),
                 ..GetPoints::default()
             };
             let answer = self.call(|| self.client.get_points(request.clone())).await?;
@@ -158,25 +179,25 @@ impl Store for Qdrant {
         collection: &str,
         texts: &[TextHash],
     ) -> Result<HashMap<TextHash, Embedding>, StoreError> {
-        let collection = self.known(collection).await?;
-        let mut known = HashMap::new();
+        let known = self.known(collection).await?;
+        let mut vectors = HashMap::new();
         let texts: Vec<TextHash> = texts.iter().copied().filter(TextHash::is_known).collect();
-        for some in texts.chunks(MAX_POINTS) {
-            self.add_known_vectors(&collection.name, some, &mut known).await?;
+        for some in texts.chunks(known.max_values) {
+            self.add_known_vectors(&known, some, &mut vectors).await?;
         }
-        Ok(known)
+        Ok(vectors)
     }
 
     async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
-        let collection = self.known(collection).await?;
+        let known = self.known(collection).await?;
         let mut found = HashMap::new();
         for some in ids.chunks(MAX_POINTS) {
             let request = GetPoints {
-                collection_name: collection.name.clone(),
+                collection_name: known.collection.name.clone(),
                 ids: some.iter().map(wire::point_id).collect(),
                 with_payload: Some(true.into()),
                 with_vectors: Some(true.into()),
-                timeout: self.seconds(),
+                timeout: self.seconds_for(&known),
                 ..GetPoints::default()
             };
             let answer = self.call(|| self.client.get_points(request.clone())).await?;
@@ -194,7 +215,7 @@ impl Store for Qdrant {
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<Point>, StoreError> {
-        let collection = self.known(collection).await?;
+        let known = self.known(collection).await?;
         // The server begins with the point that it is told.
         let Some(mut first) = after.map_or(Some(0), |id| id.as_u128().checked_add(1)) else {
             return Ok(Vec::new());
@@ -202,12 +223,12 @@ impl Store for Qdrant {
         let mut points = Vec::new();
         while points.len() < limit {
             let request = ScrollPoints {
-                collection_name: collection.name.clone(),
+                collection_name: known.collection.name.clone(),
                 offset: Some(wire::point_id(&Uuid::from_u128(first))),
-                limit: Some((limit - points.len()).min(MAX_POINTS) as u32),
+                limit: Some((limit - points.len()).min(MAX_POINTS).min(known.max_page) as u32),
                 with_payload: Some(true.into()),
                 with_vectors: Some(true.into()),
-                timeout: self.seconds(),
+                timeout: self.seconds_for(&known),
                 ..ScrollPoints::default()
             };
             let answer = self.call(|| self.client.scroll(request.clone())).await?;
@@ -223,13 +244,13 @@ impl Store for Qdrant {
     }
 
     async fn delete(&self, collection: &str, selection: Selection) -> Result<(), StoreError> {
-        let collection = self.known(collection).await?;
+        let known = self.known(collection).await?;
         for selector in wire::selectors(selection, MAX_IDS)? {
             let request = DeletePoints {
-                collection_name: collection.name.clone(),
+                collection_name: known.collection.name.clone(),
                 wait: Some(true),
                 points: Some(selector),
-                timeout: self.seconds(),
+                timeout: self.seconds_for(&known),
                 ..DeletePoints::default()
             };
             self.write(|| self.client.delete_points(request.clone())).await?;
@@ -238,12 +259,12 @@ impl Store for Qdrant {
     }
 
     async fn count(&self, collection: &str, filter: Option<Filter>) -> Result<u64, StoreError> {
-        let collection = self.known(collection).await?;
+        let known = self.known(collection).await?;
         let request = CountPoints {
-            collection_name: collection.name.clone(),
+            collection_name: known.collection.name.clone(),
             filter: filter.as_ref().map(conditions::filter).transpose()?,
             exact: Some(true),
-            timeout: self.seconds(),
+            timeout: self.seconds_for(&known),
             ..CountPoints::default()
         };
         let answer = self.call(|| self.client.count(request.clone())).await?;
@@ -252,9 +273,9 @@ impl Store for Qdrant {
 
     /// Asks first which points are there: Qdrant refuses a payload without a point.
     async fn set_payload(&self, collection: &str, payloads: Vec<(Uuid, Payload)>) -> Result<(), StoreError> {
-        let collection = self.known(collection).await?;
+        let known = self.known(collection).await?;
         let ids: Vec<Uuid> = payloads.iter().map(|(id, _)| *id).collect();
-        let there: HashSet<Uuid> = self.existing(&collection.name, &ids).await?.into_iter().collect();
+        let there: HashSet<Uuid> = self.existing(&known.collection.name, &ids).await?.into_iter().collect();
         let operations: Vec<(usize, PointsUpdateOperation)> = payloads
             .into_iter()
             .filter(|(id, _)| there.contains(id))
@@ -268,12 +289,12 @@ impl Store for Qdrant {
                 (n_bytes, points_update_operation::Operation::OverwritePayload(overwrite).into())
             })
             .collect();
-        for batch in wire::batches(operations, MAX_POINTS, MAX_BYTES) {
+        for batch in wire::batches(operations, known.max_points, MAX_BYTES) {
             let request = UpdateBatchPoints {
-                collection_name: collection.name.clone(),
+                collection_name: known.collection.name.clone(),
                 wait: Some(true),
                 operations: batch,
-                timeout: self.seconds(),
+                timeout: self.seconds_for(&known),
                 ..UpdateBatchPoints::default()
             };
             self.write_batch(request).await?;
@@ -282,8 +303,8 @@ impl Store for Qdrant {
     }
 
     async fn tune(&self, collection: &str, tuning: Tuning) -> Result<(), StoreError> {
-        let collection = self.known(collection).await?;
-        self.set_tuning(&collection.name, tuning).await
+        let known = self.known(collection).await?;
+        self.set_tuning(&known.collection.name, tuning).await
     }
 }
 
@@ -306,30 +327,30 @@ impl Qdrant {
     /// text at least, and the next one asks for the others only.
     async fn add_known_vectors(
         &self,
-        collection: &str,
+        known: &Known,
         texts: &[TextHash],
-        known: &mut HashMap<TextHash, Embedding>,
+        vectors: &mut HashMap<TextHash, Embedding>,
     ) -> Result<(), StoreError> {
         let mut open = texts.to_vec();
         let mut offset = None;
         while !open.is_empty() {
             let request = ScrollPoints {
-                collection_name: collection.to_owned(),
+                collection_name: known.collection.name.clone(),
                 filter: Some(conditions::made_of(&open)),
                 offset,
-                limit: Some(MAX_POINTS as u32),
+                limit: Some(MAX_POINTS.min(known.max_page) as u32),
                 with_payload: Some(vec!["text_hash"].into()),
                 with_vectors: Some(vec![wire::DENSE].into()),
-                timeout: self.seconds(),
+                timeout: self.seconds_for(known),
                 ..ScrollPoints::default()
             };
             let answer = self.call(|| self.client.scroll(request.clone())).await?;
             for (text, vector) in answer.result.into_iter().filter_map(wire::known_vector) {
-                if let Entry::Vacant(new) = known.entry(text) {
+                if let Entry::Vacant(new) = vectors.entry(text) {
                     new.insert(vector?);
                 }
             }
-            open.retain(|text| !known.contains_key(text));
+            open.retain(|text| !vectors.contains_key(text));
             offset = answer.next_page_offset;
             if offset.is_none() {
                 break;

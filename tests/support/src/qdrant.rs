@@ -3,6 +3,7 @@
 
 mod collections;
 mod filter;
+mod limits;
 mod points;
 mod scores;
 
@@ -15,12 +16,13 @@ use qdrant_client::qdrant::points_server::PointsServer;
 use qdrant_client::qdrant::qdrant_server::{Qdrant, QdrantServer};
 use qdrant_client::qdrant::{
     CollectionInfo, CreateCollection, DenseVector, HealthCheckReply, HealthCheckRequest,
-    OptimizersConfigDiff, SparseVector, Value,
+    OptimizersConfigDiff, SparseVector, StrictModeConfig, Value,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// What goes wrong with the next write of points.
@@ -28,6 +30,14 @@ use tonic::{Request, Response, Status};
 pub enum Fault {
     /// It is refused as if the server were not there; nothing is applied.
     Unavailable,
+    /// It is refused for what is in it; nothing is applied.
+    Refused,
+    /// Nothing is applied, and the answer says in how many seconds to come back.
+    Exhausted(u32),
+    /// Nothing is applied: a replica was ahead.
+    ClockRejected,
+    /// It is applied, and nobody ever answers.
+    Silent,
     /// It is applied, and the answer says that waiting took too long.
     WaitTimeout,
     /// It is applied, and the answer is lost.
@@ -37,6 +47,7 @@ pub enum Fault {
 /// A running server. Stopped by `stop`, and by drop.
 pub struct QdrantSim {
     address: SocketAddr,
+    is_secure: bool,
     shared: Shared,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -50,14 +61,31 @@ pub struct Held {
 impl QdrantSim {
     /// Listens on a free loopback port.
     pub async fn spawn() -> std::io::Result<Self> {
+        Self::start(None).await
+    }
+
+    /// As `spawn`, over TLS with a certificate for `localhost`, both in PEM.
+    pub async fn spawn_secure(certificate: &str, key: &str) -> std::io::Result<Self> {
+        Self::start(Some(Identity::from_pem(certificate, key))).await
+    }
+
+    async fn start(identity: Option<Identity>) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shared = Shared::default();
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = Server::builder()
+        let is_secure = identity.is_some();
+        let mut server = Server::builder();
+        if let Some(identity) = identity {
+            let tls = ServerTlsConfig::new().identity(identity);
+            server = server.tls_config(tls).map_err(std::io::Error::other)?;
+        }
+        let points = PointsServer::new(shared.clone()).max_decoding_message_size(usize::MAX);
+        let router = server
+            // The real one lets everybody ask for its health.
             .add_service(QdrantServer::new(shared.clone()))
-            .add_service(CollectionsServer::new(shared.clone()))
-            .add_service(PointsServer::new(shared.clone()).max_decoding_message_size(usize::MAX));
+            .add_service(InterceptedService::new(CollectionsServer::new(shared.clone()), shared.door()))
+            .add_service(InterceptedService::new(points, shared.door()));
         let task = tokio::spawn(async move {
             let serve = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
                 // The sender's end is a wish to stop as well.
@@ -65,11 +93,34 @@ impl QdrantSim {
             });
             serve.await.unwrap_or_default();
         });
-        Ok(Self { address, shared, stop: Some(stop), task })
+        Ok(Self { address, is_secure, shared, stop: Some(stop), task })
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.is_secure {
+            true => format!("https://localhost:{}", self.address.port()),
+            false => format!("http://{}", self.address),
+        }
+    }
+
+    /// Lets only those in who bring this key.
+    pub fn require_key(&self, key: &str) {
+        self.shared.lock().key = Some(key.to_owned());
+    }
+
+    /// Collections that are made from now on have these limits.
+    pub fn set_strict_mode(&self, limits: StrictModeConfig) {
+        self.shared.lock().strict = Some(StrictModeConfig { enabled: Some(true), ..limits });
+    }
+
+    /// Whether each write of points was asked to wait until it is applied.
+    pub fn waits(&self) -> Vec<bool> {
+        self.shared.lock().waits.clone()
+    }
+
+    /// Whether the last question asked for the best to be compared again by whole vectors.
+    pub fn rescored(&self) -> Option<bool> {
+        self.shared.lock().rescored
     }
 
     /// What the server says of a collection, by its own name.
@@ -127,6 +178,10 @@ struct State {
     aliases: BTreeMap<String, String>,
     faults: VecDeque<Fault>,
     writes: Vec<usize>,
+    waits: Vec<bool>,
+    rescored: Option<bool>,
+    key: Option<String>,
+    strict: Option<StrictModeConfig>,
     gate: watch::Sender<bool>,
 }
 
@@ -135,6 +190,7 @@ struct Collection {
     /// As it was created, and changed since.
     optimizers: OptimizersConfigDiff,
     metadata: HashMap<String, Value>,
+    strict: Option<StrictModeConfig>,
     indexed: Vec<String>,
     /// By UUID, so that a scroll is in order.
     points: BTreeMap<String, Point>,
@@ -150,6 +206,24 @@ struct Point {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks the key of each call, where one is required.
+    fn door(&self) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + 'static {
+        let shared = self.clone();
+        move |request| {
+            let brought = request.metadata().get("api-key").and_then(|key| key.to_str().ok());
+            match (&shared.lock().key, brought) {
+                (Some(_), None) => {
+                    Err(Status::unauthenticated("Must provide an API key or an Authorization bearer token"))
+                }
+                (Some(key), Some(brought)) if brought != key => {
+                    Err(Status::unauthenticated("Invalid API key or JWT"))
+                }
+                _ => Ok(()),
+            }?;
+            Ok(request)
+        }
     }
 
     /// Waits while calls are held.

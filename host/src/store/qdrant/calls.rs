@@ -9,12 +9,16 @@ use tonic::Code;
 use super::Qdrant;
 use crate::store::StoreError;
 
-/// How often a call is repeated that found no server. All writes here may be
-/// applied twice with the same result.
-const MAX_RETRIES: u32 = 3;
+/// The pause before a call is repeated for the first time; each next one is twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause that the server did not ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 impl Qdrant {
-    /// Repeats a call that may be repeated, while there is no server to take it.
+    /// Repeats a call while there is no server to take it, or one that is too busy.
+    ///
+    /// Every call here may be applied twice with the same result: one whose
+    /// answer came too late, or got lost, is sent again.
     pub(super) async fn call<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, QdrantError>>,
@@ -25,14 +29,14 @@ impl Qdrant {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            if n_retries == MAX_RETRIES || !is_transient(&error) {
+            if n_retries == self.max_repeats || !is_transient(&error) {
                 return Err(self.failed(error));
             }
             let pause = match &error {
                 QdrantError::ResourceExhaustedError { retry_after_seconds, .. } => {
                     Duration::from_secs(*retry_after_seconds).min(self.timeout)
                 }
-                _ => Duration::from_millis(100) * 2_u32.pow(n_retries),
+                _ => PAUSE.saturating_mul(2_u32.saturating_pow(n_retries)).min(MAX_PAUSE),
             };
             tracing::warn!(error = said(&error), ?pause, "call to Qdrant failed and is repeated");
             tokio::time::sleep(pause).await;
@@ -40,16 +44,19 @@ impl Qdrant {
         }
     }
 
-    /// Repeats a write until the server says that it is applied.
+    /// Repeats a write until the server says that it is applied, or, where
+    /// nobody waits for that, that it has it in its log.
     pub(super) async fn write<F>(&self, mut call: impl FnMut() -> F) -> Result<(), StoreError>
     where
         F: Future<Output = Result<PointsOperationResponse, QdrantError>>,
     {
         // The server stopped waiting, not working. The same write again queues
         // behind the first, so that its answer covers both.
-        for _ in 0..=MAX_RETRIES {
+        for _ in 0..=self.max_repeats {
             let answer = self.call(&mut call).await?;
-            if answer.result.is_some_and(|result| result.status() == UpdateStatus::Completed) {
+            let status = answer.result.map(|result| result.status());
+            // Else it is `WaitTimeout`, or `ClockRejected` by a replica that was ahead.
+            if matches!(status, Some(UpdateStatus::Completed | UpdateStatus::Acknowledged)) {
                 return Ok(());
             }
         }
@@ -57,10 +64,14 @@ impl Qdrant {
     }
 
     pub(super) fn failed(&self, error: QdrantError) -> StoreError {
-        if is_transient(&error) {
-            StoreError::Unreachable { url: self.url.clone(), reason: said(&error) }
-        } else {
-            StoreError::Failed(Box::new(error))
+        let (url, reason) = (self.url.clone(), said(&error));
+        match error {
+            QdrantError::ResponseError { status } if status.code() == Code::Unauthenticated => {
+                StoreError::Key { url, reason }
+            }
+            error if is_transient(&error) => StoreError::Unreachable { url, reason },
+            QdrantError::ResponseError { .. } => StoreError::Refused { url, reason },
+            other => StoreError::Failed(Box::new(other)),
         }
     }
 
@@ -87,7 +98,9 @@ fn is_transient(error: &QdrantError) -> bool {
         QdrantError::ResponseError { status } => {
             // The client says `Internal` when it cannot connect.
             let cannot_connect = status.code() == Code::Internal && status.message().contains("onnect");
-            status.code() == Code::Unavailable || cannot_connect
+            // It says `Cancelled` where it waited for an answer as long as it may.
+            matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded)
+                || cannot_connect
         }
         _ => false,
     }

@@ -11,13 +11,13 @@ use tonic::Status;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use super::Qdrant;
-use super::properties::{self, Tuned};
+use super::properties::{self, Known, Tuned};
 use crate::store::checks::{check_same, no_collection};
 use crate::store::{Collection, StoreError, Tuning, names};
 
 impl Qdrant {
     /// A collection of ours by its name or an alias.
-    pub(super) async fn find(&self, name: &str) -> Result<Option<Collection>, StoreError> {
+    pub(super) async fn find(&self, name: &str) -> Result<Option<Known>, StoreError> {
         let found = self.resolved(name).await?;
         if found.is_some() || names::generation_of(name).is_some() {
             return Ok(found);
@@ -26,14 +26,14 @@ impl Qdrant {
         self.resolved(name).await
     }
 
-    async fn resolved(&self, name: &str) -> Result<Option<Collection>, StoreError> {
+    async fn resolved(&self, name: &str) -> Result<Option<Known>, StoreError> {
         // No alias is called like a generation.
         let name = match names::generation_of(name) {
             Some(_) => name.to_owned(),
             None => self.all_aliases().await?.remove(name).unwrap_or_else(|| name.to_owned()),
         };
         let info = self.info(&name).await?;
-        info.map(|info| properties::collection(&name, info)).transpose()
+        info.map(|info| Known::new(&name, info)).transpose()
     }
 
     /// What the server says of a collection of whatever program.
@@ -46,20 +46,20 @@ impl Qdrant {
     }
 
     /// As `find`, for those that have to be there. Asks no more than once for a generation.
-    pub(super) async fn known(&self, name: &str) -> Result<Arc<Collection>, StoreError> {
+    pub(super) async fn known(&self, name: &str) -> Result<Arc<Known>, StoreError> {
         if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(Arc::clone(known));
         }
         super::check_stored_name(name)?;
-        let Some(collection) = self.find(name).await? else {
+        let Some(found) = self.find(name).await? else {
             return Err(no_collection(name, &self.all().await?));
         };
-        let collection = Arc::new(collection);
-        if names::generation_of(&collection.name).is_some() {
+        let found = Arc::new(found);
+        if names::generation_of(&found.collection.name).is_some() {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(collection.name.clone(), Arc::clone(&collection));
+            known.insert(found.collection.name.clone(), Arc::clone(&found));
         }
-        Ok(collection)
+        Ok(found)
     }
 
     pub(super) fn forget(&self, name: &str) {
@@ -86,19 +86,20 @@ impl Qdrant {
         Ok(collections)
     }
 
-    /// Makes a generation, unless it is there already with the same properties, and returns its name.
-    pub(super) async fn create_generation(&self, collection: &Collection) -> Result<String, StoreError> {
+    /// Makes a generation, unless it is there already with the same properties.
+    pub(super) async fn create_generation(&self, collection: &Collection) -> Result<Known, StoreError> {
         if let Some(there) = self.find(&collection.name).await? {
-            return check_same(&there, collection).map(|()| there.name);
+            return check_same(&there.collection, collection).map(|()| there);
         }
         let aliases = self.all_aliases().await?;
         self.check_free(names::collection_of(&collection.name), &collection.name, &aliases).await?;
         self.forget(&collection.name);
-        let created = self.client.create_collection(properties::create(collection, self.seconds())).await;
+        let request = properties::create(collection, self.quantisation, self.seconds());
+        let created = self.client.create_collection(request).await;
         // Another indexer may have been faster, and an answer may have been
         // lost: what counts is what is there now.
         match (self.find(&collection.name).await?, created) {
-            (Some(there), _) => check_same(&there, collection).map(|()| there.name),
+            (Some(there), _) => check_same(&there.collection, collection).map(|()| there),
             (None, Err(error)) => Err(self.failed(error)),
             (None, Ok(_)) => Err(no_collection(&collection.name, &self.all().await?)),
         }
@@ -142,7 +143,7 @@ impl Qdrant {
         let mut actions = Vec::new();
         for (alias, to) in changes {
             let target = match to {
-                Some(name) => Some(self.known(&name).await?.name.clone()),
+                Some(name) => Some(self.known(&name).await?.collection.name.clone()),
                 None => None,
             };
             if let Some(target) = &target {

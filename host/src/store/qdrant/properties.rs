@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use qdrant_client::qdrant::{
-    CollectionInfo, CreateCollection, Distance, FieldType, Modifier, OptimizersConfigDiff,
-    SparseVectorConfig, SparseVectorParams, UpdateCollection, Value, VectorParams, VectorParamsMap,
-    VectorsConfig, value, vectors_config,
+    CollectionInfo, CreateCollection, Distance, FieldType, Memory, Modifier, OptimizersConfigDiff,
+    QuantizationConfig, QuantizationType, ScalarQuantization, SparseVectorConfig, SparseVectorParams,
+    UpdateCollection, Value, VectorParams, VectorParamsMap, VectorsConfig, quantization_config, value,
+    vectors_config,
 };
 
 use super::wire::{DENSE, SPARSE, structure, text_of};
-use crate::store::{Collection, StoreError};
+use super::{MAX_PAGE, MAX_POINTS};
+use crate::store::{Collection, Quantisation, StoreError};
 
 /// Under this key of a collection's metadata stands what we know about it.
 const OURS: &str = "embergate";
@@ -19,10 +21,63 @@ const TUNING: &str = "embergate_tuning";
 const THRESHOLD: &str = "indexing_threshold";
 
 /// Payload fields with an index, made before the first point comes.
-pub(super) const INDEXES: [(&str, FieldType); 3] =
-    [("source", FieldType::Keyword), ("media_type", FieldType::Keyword), ("text_hash", FieldType::Keyword)];
+///
+/// The most needed first: a server may not let us have all of them.
+const INDEXES: [(&str, FieldType); 6] = [
+    ("text_hash", FieldType::Keyword),
+    ("source", FieldType::Keyword),
+    ("media_type", FieldType::Keyword),
+    ("title", FieldType::Keyword),
+    ("ordinal", FieldType::Integer),
+    ("line", FieldType::Integer),
+];
 
-pub(super) fn create(collection: &Collection, timeout: Option<u64>) -> CreateCollection {
+/// What of a collection decides how it is called; read once.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) collection: Collection,
+    /// Points in one write, at most.
+    pub(super) max_points: usize,
+    /// Points in one answer, at most.
+    pub(super) max_page: usize,
+    /// Values in one condition, at most.
+    pub(super) max_values: usize,
+    /// Seconds that the server may be told to take, at most.
+    pub(super) max_seconds: u64,
+    pub(super) is_quantised: bool,
+    /// Whether what is written goes through one queue, so that the last write waits for all.
+    pub(super) has_one_queue: bool,
+    /// Payload indexes that are missing, and may be made.
+    pub(super) missing_indexes: Vec<(&'static str, FieldType)>,
+}
+
+impl Known {
+    pub(super) fn new(name: &str, info: CollectionInfo) -> Result<Self, StoreError> {
+        let config = info.config.clone().unwrap_or_default();
+        let strict = config.strict_mode_config.filter(|strict| strict.enabled()).unwrap_or_default();
+        let at_most = |limit: Option<u64>| limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let within = |limit: Option<u64>, own: usize| at_most(limit).unwrap_or(own).clamp(1, own);
+        let max_indexes = at_most(strict.max_payload_index_count).unwrap_or(usize::MAX);
+        let missing = INDEXES.into_iter().filter(|(field, _)| !info.payload_schema.contains_key(*field));
+        let missing_indexes = missing.take(max_indexes.saturating_sub(info.payload_schema.len())).collect();
+        Ok(Self {
+            collection: collection(name, info)?,
+            max_points: within(strict.upsert_max_batchsize, MAX_POINTS),
+            max_page: within(strict.max_query_limit.map(u64::from), MAX_PAGE),
+            max_values: within(strict.condition_max_size, MAX_POINTS),
+            max_seconds: strict.max_timeout.map_or(u64::MAX, u64::from).max(1),
+            is_quantised: config.quantization_config.is_some_and(|config| config.quantization.is_some()),
+            has_one_queue: config.params.is_some_and(|params| params.shard_number == 1),
+            missing_indexes,
+        })
+    }
+}
+
+pub(super) fn create(
+    collection: &Collection,
+    quantisation: Quantisation,
+    timeout: Option<u64>,
+) -> CreateCollection {
     let dense = VectorParams {
         size: collection.dimensions as u64,
         distance: Distance::Cosine.into(),
@@ -42,8 +97,24 @@ pub(super) fn create(collection: &Collection, timeout: Option<u64>) -> CreateCol
         vectors_config: Some(VectorsConfig { config: Some(vectors_config::Config::ParamsMap(dense)) }),
         sparse_vectors_config: Some(SparseVectorConfig { map: HashMap::from([(SPARSE.to_owned(), sparse)]) }),
         metadata: HashMap::from([(OURS.to_owned(), structure(properties))]),
+        quantization_config: match quantisation {
+            Quantisation::None => None,
+            Quantisation::Scalar => Some(scalar()),
+        },
         ..CreateCollection::default()
     }
+}
+
+/// A byte for each number, kept in memory. What is far outside is cut off, so
+/// that the others have finer steps.
+fn scalar() -> QuantizationConfig {
+    let scalar = ScalarQuantization {
+        r#type: QuantizationType::Int8.into(),
+        quantile: Some(0.99),
+        memory: Some(Memory::Pinned.into()),
+        ..ScalarQuantization::default()
+    };
+    QuantizationConfig { quantization: Some(quantization_config::Quantization::Scalar(scalar)) }
 }
 
 /// Reads a collection's properties; refuses one that another program made.

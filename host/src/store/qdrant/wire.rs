@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use qdrant_client::qdrant::{
-    DenseVector, NamedVectors, PointId, PointStruct, PointsIdsList, PointsSelector, QueryPoints,
-    RetrievedPoint, ScoredPoint, SparseVector as SparseWire, Struct, Value, Vector, VectorInput,
-    VectorOutput, Vectors, VectorsOutput, point_id, points_selector, query, value, vector, vector_input,
-    vector_output, vectors, vectors_output,
+    DenseVector, NamedVectors, PointId, PointStruct, PointsIdsList, PointsSelector, QuantizationSearchParams,
+    QueryPoints, RetrievedPoint, ScoredPoint, SearchParams, SparseVector as SparseWire, Struct, Value,
+    Vector, VectorInput, VectorOutput, Vectors, VectorsOutput, point_id, points_selector, query, value,
+    vector, vector_input, vector_output, vectors, vectors_output,
 };
 use uuid::Uuid;
 
 use super::calls::failed;
 use super::conditions::filter;
+use super::properties::Known;
 use crate::analyzer::SparseVector;
 use crate::document::Span;
 use crate::model::Embedding;
@@ -198,7 +199,7 @@ fn dense(vector: Option<VectorOutput>) -> Option<Result<Embedding, StoreError>> 
     }
 }
 
-pub(super) fn query(collection: &str, query: Query, timeout: Option<u64>) -> Result<QueryPoints, StoreError> {
+pub(super) fn query(known: &Known, query: Query, timeout: Option<u64>) -> Result<QueryPoints, StoreError> {
     let (using, input) = match query.probe {
         Probe::Dense(embedding) => {
             (DENSE, vector_input::Variant::Dense(DenseVector { data: embedding.values().to_vec() }))
@@ -210,11 +211,16 @@ pub(super) fn query(collection: &str, query: Query, timeout: Option<u64>) -> Res
     };
     let nearest = query::Variant::Nearest(VectorInput { variant: Some(input) });
     Ok(QueryPoints {
-        collection_name: collection.to_owned(),
+        collection_name: known.collection.name.clone(),
         query: Some(qdrant_client::qdrant::Query { variant: Some(nearest) }),
         using: Some(using.to_owned()),
         filter: query.filter.as_ref().map(filter).transpose()?,
-        limit: Some(query.limit as u64),
+        limit: Some(query.limit.min(known.max_page) as u64),
+        // The order among the best is that of the vectors as they are.
+        params: known.is_quantised.then(|| SearchParams {
+            quantization: Some(QuantizationSearchParams { rescore: Some(true), ..Default::default() }),
+            ..SearchParams::default()
+        }),
         with_payload: Some(true.into()),
         timeout,
         ..QueryPoints::default()

@@ -1,7 +1,8 @@
 //! What only the remote store has to cope with: a server that is not there, that
-//! fails, and that others use too.
+//! fails, sets limits, and that others use too.
 
 use embergate_test_support::qdrant::{Fault, QdrantSim};
+use qdrant_client::qdrant::StrictModeConfig;
 
 use super::*;
 
@@ -31,11 +32,13 @@ async fn a_write_is_sent_again_until_it_is_applied() {
     check(&[Fault::Unavailable], 2, true).await;
     check(&[Fault::AnswerLost], 2, true).await;
     check(&[Fault::WaitTimeout, Fault::WaitTimeout], 3, true).await;
+    check(&[Fault::ClockRejected], 2, true).await;
+    check(&[Fault::Exhausted(0), Fault::Exhausted(0)], 3, true).await;
 }
 
 #[tokio::test]
 async fn a_write_that_never_is_applied_is_an_error() {
-    check(&[Fault::WaitTimeout; 4], 4, false).await;
+    check(&[Fault::WaitTimeout; 6], 6, false).await;
 }
 
 #[tokio::test]
@@ -127,4 +130,111 @@ async fn an_alias_of_another_program_is_neither_shown_nor_lost() {
     assert_eq!(sim.aliases().into_keys().collect::<Vec<_>>(), ["docs", "live"]);
     let error = store.set_aliases(vec![("theirs".into(), Some("docs@1".into()))]).await.unwrap_err();
     assert!(matches!(error, StoreError::NotOurs { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn of_many_points_only_the_last_call_waits_for_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let store = opened(&sim, folder.path()).await;
+    store.create(&collection("docs@1")).await.unwrap();
+    let points = (0..600).map(|n| point(n, [1.0, 0.0, 0.0], &[1], "/a.md", 0)).collect();
+    store.upsert("docs@1", points).await.unwrap();
+    assert_eq!(sim.waits(), [false, false, true]);
+    store.delete("docs@1", Selection::Ids(vec![id(1)])).await.unwrap();
+    assert_eq!(sim.waits().last(), Some(&true));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_is_said_with_the_servers_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let store = opened(&sim, folder.path()).await;
+    store.create(&collection("docs@1")).await.unwrap();
+    sim.fail_writes([Fault::Refused]);
+    let points = vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)];
+    let error = store.upsert("docs@1", points).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Refused { reason, .. } if reason.contains("refused")), "{error}");
+    assert_eq!(sim.writes().len(), 1, "what is refused once is refused again");
+}
+
+#[tokio::test]
+async fn a_write_that_was_applied_before_the_client_gave_up_is_sent_again_and_there_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let config = Config { timeout: Duration::ZERO, ..remote_config(folder.path(), sim.url()) };
+    let (store, _state) = open(&config, folder.path()).await.unwrap();
+    store.create(&collection("docs@1")).await.unwrap();
+    sim.fail_writes([Fault::Silent]);
+    store.upsert("docs@1", vec![point(1, [1.0, 0.0, 0.0], &[1], "/a.md", 0)]).await.unwrap();
+    assert_eq!((sim.writes().len(), store.count("docs@1", None).await.unwrap()), (2, 1));
+    assert_eq!(store.page("docs@1", None, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_servers_limits_are_read_and_respected() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    sim.set_strict_mode(StrictModeConfig {
+        upsert_max_batchsize: Some(7),
+        max_query_limit: Some(5),
+        condition_max_size: Some(3),
+        max_timeout: Some(9),
+        max_payload_index_count: Some(2),
+        ..StrictModeConfig::default()
+    });
+    let store = opened(&sim, folder.path()).await;
+    store.create(&collection("docs@1")).await.unwrap();
+    store.create(&collection("docs@1")).await.unwrap();
+    let mut indexed: Vec<_> = sim.collection("docs@1").unwrap().payload_schema.into_keys().collect();
+    indexed.sort();
+    assert_eq!(indexed, ["source", "text_hash"]);
+    let points = (0..20).map(|n| point(n, [1.0, 0.0, 0.0], &[1], "/a.md", n as u32)).collect();
+    store.upsert("docs@1", points).await.unwrap();
+    assert_eq!(sim.writes(), [7, 7, 6]);
+    assert_eq!(store.page("docs@1", None, 99).await.unwrap().len(), 20);
+    let texts: Vec<_> = (0..20).map(|n| TextHash::of(&format!("chunk {n} of /a.md"))).collect();
+    assert_eq!(store.known_vectors("docs@1", &texts).await.unwrap().len(), 20);
+    let query = Query { probe: Probe::Dense(embedding([1.0, 0.0, 0.0])), filter: None, limit: 50 };
+    assert_eq!(store.query("docs@1", query).await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn smaller_vectors_are_made_by_choice_and_the_best_compared_by_whole_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    let query = || Query { probe: Probe::Dense(embedding([1.0, 0.0, 0.0])), filter: None, limit: 5 };
+    let quantised = |name: &str| sim.collection(name).unwrap().config.unwrap().quantization_config;
+    let plain = opened(&sim, folder.path()).await;
+    plain.create(&collection("docs@1")).await.unwrap();
+    plain.query("docs@1", query()).await.unwrap();
+    assert_eq!((quantised("docs@1"), sim.rescored()), (None, None));
+    let config = Config { quantisation: Quantisation::Scalar, ..remote_config(folder.path(), sim.url()) };
+    let (store, _state) = open(&config, folder.path()).await.unwrap();
+    store.create(&collection("docs@2")).await.unwrap();
+    assert!(quantised("docs@2").is_some());
+    // Whatever the configuration of whoever asks says.
+    plain.query("docs@2", query()).await.unwrap();
+    assert_eq!(sim.rescored(), Some(true));
+}
+
+#[tokio::test]
+async fn a_key_that_is_missing_or_wrong_is_said_and_the_right_one_lets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = QdrantSim::spawn().await.unwrap();
+    sim.require_key("s3cret");
+    let file = folder.path().join("key");
+    let with_key = || Config { api_key_file: Some(file.clone()), ..remote_config(folder.path(), sim.url()) };
+    let without = opened(&sim, folder.path()).await;
+    let error = without.collections().await.unwrap_err();
+    assert!(matches!(error, StoreError::Key { .. }), "{error}");
+    std::fs::write(&file, "wrong").unwrap();
+    let (store, _state) = open(&with_key(), folder.path()).await.unwrap();
+    let error = store.collections().await.unwrap_err().to_string();
+    assert!(error.contains("store.api_key_file"), "{error}");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let (store, _state) = open(&with_key(), folder.path()).await.unwrap();
+    store.create(&collection("docs@1")).await.unwrap();
+    store.set_aliases(vec![("docs".into(), Some("docs@1".into()))]).await.unwrap();
+    assert_eq!(store.count("docs", None).await.unwrap(), 0);
 }

@@ -45,6 +45,7 @@ impl Collections for Shared {
         let collection = Collection {
             optimizers: optimizers(created.optimizers_config),
             metadata: created.metadata.clone(),
+            strict: created.strict_mode_config.clone().or_else(|| state.strict.clone()),
             created,
             indexed: Vec::new(),
             points: Default::default(),
@@ -210,6 +211,8 @@ pub(super) fn info(collection: &Collection) -> CollectionInfo {
             params: Some(params),
             metadata: collection.metadata.clone(),
             optimizer_config: Some(collection.optimizers),
+            quantization_config: created.quantization_config,
+            strict_mode_config: collection.strict.clone(),
             ..CollectionConfig::default()
         }),
         payload_schema: collection

@@ -9,7 +9,7 @@ use ::qdrant_client::qdrant::points_update_operation::Operation;
 use ::qdrant_client::qdrant::*;
 use tonic::{Request, Response, Status};
 
-use super::{Collection, Fault, Point, Shared, State, filter, scores};
+use super::{Collection, Fault, Point, Shared, State, filter, limits, scores};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -18,8 +18,10 @@ impl Points for Shared {
     async fn upsert(&self, request: Request<UpsertPoints>) -> Answer<PointsOperationResponse> {
         let request = request.into_inner();
         let n_points = request.points.len();
-        self.write(n_points, |state| {
+        self.write(n_points, request.wait, |state| {
             let collection = state.collection(&request.collection_name)?;
+            limits::upsert(collection, n_points)?;
+            limits::timeout(collection, request.timeout)?;
             let points = request.points.into_iter().map(|point| read(collection, point));
             let points = points.collect::<Result<Vec<_>, _>>()?;
             collection.points.extend(points);
@@ -30,7 +32,7 @@ impl Points for Shared {
 
     async fn delete(&self, request: Request<DeletePoints>) -> Answer<PointsOperationResponse> {
         let request = request.into_inner();
-        self.write(1, |state| {
+        self.write(1, request.wait, |state| {
             let collection = state.collection(&request.collection_name)?;
             for id in selected(collection, request.points)? {
                 collection.points.remove(&id);
@@ -54,7 +56,7 @@ impl Points for Shared {
 
     async fn set_payload(&self, request: Request<SetPayloadPoints>) -> Answer<PointsOperationResponse> {
         let request = request.into_inner();
-        self.write(1, |state| {
+        self.write(1, request.wait, |state| {
             change(state.collection(&request.collection_name)?, request.points_selector, |payload| {
                 payload.extend(request.payload.clone());
             })
@@ -64,7 +66,7 @@ impl Points for Shared {
 
     async fn overwrite_payload(&self, request: Request<SetPayloadPoints>) -> Answer<PointsOperationResponse> {
         let request = request.into_inner();
-        self.write(1, |state| {
+        self.write(1, request.wait, |state| {
             change(state.collection(&request.collection_name)?, request.points_selector, |payload| {
                 payload.clone_from(&request.payload);
             })
@@ -78,7 +80,9 @@ impl Points for Shared {
     ) -> Answer<PointsOperationResponse> {
         let request = request.into_inner();
         let mut state = self.lock();
-        let indexed = &mut state.collection(&request.collection_name)?.indexed;
+        let collection = state.collection(&request.collection_name)?;
+        limits::indexes(collection)?;
+        let indexed = &mut collection.indexed;
         if !indexed.contains(&request.field_name) {
             indexed.push(request.field_name);
         }
@@ -98,7 +102,7 @@ impl Points for Shared {
         let request = request.into_inner();
         let n_operations = request.operations.len();
         let answer = self
-            .write(n_operations, |state| {
+            .write(n_operations, request.wait, |state| {
                 let collection = state.collection(&request.collection_name)?;
                 for operation in request.operations {
                     match operation.operation {
@@ -123,6 +127,9 @@ impl Points for Shared {
         let request = request.into_inner();
         let mut state = self.lock();
         let collection = state.collection(&request.collection_name)?;
+        limits::page(collection, request.limit)?;
+        limits::filter(collection, request.filter.as_ref())?;
+        let rescored = request.params.and_then(|params| params.quantization).and_then(|how| how.rescore);
         let using = request.using.unwrap_or_default();
         let score = scorer(collection, using, request.query)?;
         let mut found = Vec::new();
@@ -138,6 +145,7 @@ impl Points for Shared {
         }
         found.sort_by(|one, other| other.score.total_cmp(&one.score));
         found.truncate(request.limit.unwrap_or(10) as usize);
+        state.rescored = rescored;
         Ok(Response::new(QueryResponse { result: found, ..QueryResponse::default() }))
     }
 
@@ -146,6 +154,8 @@ impl Points for Shared {
         let request = request.into_inner();
         let mut state = self.lock();
         let collection = state.collection(&request.collection_name)?;
+        limits::page(collection, request.limit.map(u64::from))?;
+        limits::filter(collection, request.filter.as_ref())?;
         let from = request.offset.map(|id| uuid(Some(id))).transpose()?.unwrap_or_default();
         let mut rest =
             matching(collection, request.filter.as_ref())?.into_iter().filter(|(id, _)| from <= **id);
@@ -291,22 +301,39 @@ impl Shared {
     async fn write(
         &self,
         n_points: usize,
+        wait: Option<bool>,
         apply: impl FnOnce(&mut State) -> Result<(), Status>,
     ) -> Answer<PointsOperationResponse> {
         self.pass().await;
-        let mut state = self.lock();
-        state.writes.push(n_points);
-        let fault = state.faults.pop_front();
-        if fault == Some(Fault::Unavailable) {
-            return Err(Status::unavailable("the shard is not there"));
-        }
-        apply(&mut state)?;
+        let fault = {
+            let mut state = self.lock();
+            state.writes.push(n_points);
+            state.waits.push(wait.unwrap_or_default());
+            let fault = state.faults.pop_front();
+            match fault {
+                Some(Fault::Unavailable) => return Err(Status::unavailable("the shard is not there")),
+                Some(Fault::Refused) => return Err(Status::invalid_argument("Wrong input: refused")),
+                Some(Fault::Exhausted(seconds)) => return Err(exhausted(seconds)),
+                Some(Fault::ClockRejected) => return applied(UpdateStatus::ClockRejected),
+                Some(Fault::Silent | Fault::AnswerLost | Fault::WaitTimeout) | None => {}
+            }
+            apply(&mut state)?;
+            fault
+        };
         match fault {
             Some(Fault::AnswerLost) => Err(Status::unavailable("the connection broke")),
             Some(Fault::WaitTimeout) => applied(UpdateStatus::WaitTimeout),
-            Some(Fault::Unavailable) | None => applied(UpdateStatus::Completed),
+            Some(Fault::Silent) => std::future::pending().await,
+            _ if wait == Some(true) => applied(UpdateStatus::Completed),
+            _ => applied(UpdateStatus::Acknowledged),
         }
     }
+}
+
+fn exhausted(seconds: u32) -> Status {
+    let mut status = Status::resource_exhausted("Rate limiting exceeded: Write rate limit exceeded");
+    status.metadata_mut().insert("retry-after", seconds.into());
+    status
 }
 
 /// Checks a point against its collection, as the real one before it writes any.
