@@ -7,7 +7,9 @@
 mod collections;
 mod config;
 mod covered;
+mod export;
 mod failure;
+mod import;
 mod index;
 mod key;
 mod output;
@@ -76,6 +78,10 @@ enum Command {
     /// List and delete collections
     #[command(subcommand)]
     Collections(collections::Collections),
+    /// Write a collection as lines of JSON
+    Export(export::Export),
+    /// Make a collection of what `export` wrote
+    Import(import::Import),
     /// List and check plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -131,6 +137,8 @@ fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
             Command::Index(command) => command.run(&context).await,
             Command::Search(command) => command.run(&context).await,
             Command::Collections(command) => command.run(&context).await,
+            Command::Export(command) => command.run(&context).await,
+            Command::Import(command) => command.run(&context).await,
             Command::Plugin(command) => command.run(&context).await,
             Command::Key(command) => command.run(&context),
             Command::Config(command) => command.run(&context).await,
@@ -178,6 +186,8 @@ mod tests {
         insta::assert_snapshot!("help", help(&[]));
         insta::assert_snapshot!("help_index", help(&["index"]));
         insta::assert_snapshot!("help_search", help(&["search"]));
+        insta::assert_snapshot!("help_export", help(&["export"]));
+        insta::assert_snapshot!("help_import", help(&["import"]));
         insta::assert_snapshot!("help_key_new", help(&["key", "new"]));
         insta::assert_snapshot!("help_key_hash", help(&["key", "hash"]));
         insta::assert_snapshot!("help_plugin_check", help(&["plugin", "check"]));

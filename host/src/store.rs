@@ -13,6 +13,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod text_hash;
+mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use crate::analyzer::SparseVector;
 use crate::document::{Coverage, Span};
 use crate::model::Embedding;
+use crate::units::ByteSize;
 
 pub use error::StoreError;
 pub use lock::IndexLock;
@@ -33,6 +35,7 @@ pub use names::{check_name, collection_of, generation, generation_of, previous};
 pub use scan::dot;
 pub use state::{IndexState, Run, Speed, Stamped, Totals};
 pub use text_hash::TextHash;
+pub use transfer::{Import, TransferError, Transferred, export};
 
 /// The `[store]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -51,6 +54,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Questions that the embedded store answers at the same time; more of them wait.
     pub max_readers: usize,
+    /// What the embedded store keeps of its file while it writes.
+    pub write_cache: ByteSize,
     /// Times that a call to Qdrant is repeated that found no server, or one that was too busy.
     pub max_repeats: u32,
     /// How Qdrant keeps the vectors of collections that are made from now on.
@@ -66,6 +71,7 @@ impl Default for Config {
             api_key_file: None,
             timeout: Duration::from_secs(60),
             max_readers: 4,
+            write_cache: ByteSize::mib(64),
             max_repeats: 5,
             quantisation: Quantisation::None,
         }

@@ -20,6 +20,7 @@ mod qdrant;
 mod resume;
 mod serve;
 mod store;
+mod transfer;
 mod upstream;
 
 use embergate_test_support::binary::Desk;

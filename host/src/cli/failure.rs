@@ -12,7 +12,7 @@ use crate::index::IndexError;
 use crate::plugin::PluginError;
 use crate::search::SearchError;
 use crate::server::ServerError;
-use crate::store::StoreError;
+use crate::store::{StoreError, TransferError};
 use crate::telemetry::LogError;
 use crate::upstream::UpstreamError;
 
@@ -60,7 +60,10 @@ pub(super) fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 /// Nobody reads on (`embergate … | head`): no reason to complain.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
+    let io = match error.downcast_ref() {
+        Some(TransferError::Write(error)) => Some(error),
+        _ => error.downcast_ref::<std::io::Error>(),
+    };
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
@@ -112,6 +115,15 @@ fn blame(error: &anyhow::Error) -> Blame {
     }
     if let Some(SearchError::EmptyQuestion | SearchError::Limit { .. } | SearchError::SpaceChanged { .. }) =
         error.downcast_ref()
+    {
+        return Blame::Input;
+    }
+    if let Some(
+        TransferError::NoHeader
+        | TransferError::Version { .. }
+        | TransferError::Line { .. }
+        | TransferError::Cut { .. },
+    ) = error.downcast_ref()
     {
         return Blame::Input;
     }
@@ -205,6 +217,9 @@ fn embed_error(error: &anyhow::Error) -> Option<&EmbedError> {
 }
 
 fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
+    if let Some(TransferError::Store(error)) = error.downcast_ref() {
+        return Some(error);
+    }
     match (error.downcast_ref(), error.downcast_ref(), error.downcast_ref()) {
         (Some(IndexError::Store(error)), ..)
         | (_, Some(SearchError::Store(error)), _)

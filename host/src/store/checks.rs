@@ -48,19 +48,27 @@ pub(super) fn check_probe(collection: &Collection, probe: &Probe) -> Result<(), 
 
 /// Refuses properties that differ from those the collection was created with.
 pub(super) fn check_same(have: &Collection, want: &Collection) -> Result<(), StoreError> {
-    let name = &want.name;
     let shown = |language: &Option<String>| language.clone().unwrap_or_else(|| "none".to_owned());
-    let properties = [
-        ("model", have.model.clone(), want.model.clone()),
-        ("dimensions", have.dimensions.to_string(), want.dimensions.to_string()),
-        ("space", have.space.clone(), want.space.clone()),
-        ("language", shown(&have.language), shown(&want.language)),
-        ("pipeline", have.pipeline.clone(), want.pipeline.clone()),
-    ];
-    match properties.into_iter().find(|(_, have, want)| have != want) {
-        Some((property, have, want)) => {
-            Err(StoreError::Mismatch { name: name.clone(), property, have, want })
-        }
-        None => Ok(()),
+    check_comparable(have, want)?;
+    check_equal(want, "language", shown(&have.language), shown(&want.language))?;
+    check_equal(want, "pipeline", have.pipeline.clone(), want.pipeline.clone())
+}
+
+/// Refuses what makes vectors that those of the collection cannot be compared with.
+pub(super) fn check_comparable(have: &Collection, want: &Collection) -> Result<(), StoreError> {
+    check_equal(want, "model", have.model.clone(), want.model.clone())?;
+    check_equal(want, "dimensions", have.dimensions.to_string(), want.dimensions.to_string())?;
+    check_equal(want, "space", have.space.clone(), want.space.clone())
+}
+
+fn check_equal(
+    collection: &Collection,
+    property: &'static str,
+    have: String,
+    want: String,
+) -> Result<(), StoreError> {
+    if have == want {
+        return Ok(());
     }
+    Err(StoreError::Mismatch { name: collection.name.clone(), property, have, want })
 }

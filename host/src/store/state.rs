@@ -1,12 +1,13 @@
 //! The indexer's memory of documents, in SQLite whichever store holds the points.
 
 mod history;
+mod imports;
 mod sources;
 
 use std::path::{Path, PathBuf};
 
 use super::sqlite::Database;
-use super::{IndexLock, StoreError, check_name};
+use super::{IndexLock, StoreError, TextHash, check_name};
 
 pub use history::{Run, Speed};
 pub use sources::{Stamped, Totals};
@@ -25,7 +26,12 @@ pub struct IndexState {
 
 impl IndexState {
     pub(super) fn new(database: Database, folder: &Path, place: String) -> Self {
-        Self { database, locks: folder.join("locks"), place }
+        let mut locks = folder.join("locks");
+        if !place.is_empty() {
+            // A collection there and one of the same name here are two.
+            locks.push(TextHash::of(&place).to_string());
+        }
+        Self { database, locks, place }
     }
 
     /// Refuses at once when another indexer works on the collection.

@@ -7,6 +7,7 @@ mod postings;
 mod records;
 mod remote;
 mod retrieval;
+mod transfer;
 mod whole;
 
 use std::path::Path;

@@ -13,9 +13,6 @@ use crate::store::{Config, StoreError};
 /// Says whose file it is, in its `application_id`: `EmbG`.
 const APPLICATION: u32 = 0x456d_6247;
 
-/// Kilobytes of pages that the writer keeps. Ids and hashes fall anywhere in
-/// their indexes: what is not kept is read and written again for each batch.
-const WRITER_CACHE: i64 = 64 * 1024;
 /// Pages of the log after which they are taken over into the file: each is
 /// written there once, however often it was changed meanwhile.
 const CHECKPOINT: i64 = 4096;
@@ -39,10 +36,10 @@ impl Database {
     /// Opens the file, creating it and its folder where they are missing.
     pub(in crate::store) async fn open(path: &Path, config: &Config) -> Result<Self, StoreError> {
         let (path, timeout) = (path.to_owned(), config.timeout);
-        let max_readers = config.max_readers.max(1);
+        let (config, max_readers) = (config.clone(), config.max_readers.max(1));
         let open = move || {
             let shown = path.display().to_string();
-            let writer = writer(&path, timeout)?;
+            let writer = writer(&path, &config)?;
             let shared = Shared {
                 path,
                 timeout,
@@ -117,15 +114,19 @@ impl Shared {
     }
 }
 
-fn writer(path: &Path, timeout: std::time::Duration) -> Result<Connection, StoreError> {
+fn writer(path: &Path, config: &Config) -> Result<Connection, StoreError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| cannot_open(path, error))?;
     }
     let prepared = (|| {
         let mut writer = Connection::open(path)?;
-        writer.busy_timeout(timeout)?;
+        writer.busy_timeout(config.timeout)?;
         writer.set_prepared_statement_cache_capacity(64);
         prepare(&mut writer, path)?;
+        // Ids and hashes fall anywhere in their indexes: pages that are not kept
+        // are read and written again for each batch. Less than nothing counts in KiB.
+        let kib = i64::try_from(config.write_cache.as_u64() / 1024).unwrap_or(i64::MAX);
+        writer.pragma_update(None, "cache_size", -kib.max(1))?;
         Ok(writer)
     })();
     prepared.map_err(|error| match error {
@@ -150,7 +151,6 @@ fn prepare(writer: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     writer.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     writer.pragma_update(None, "synchronous", "FULL")?;
-    writer.pragma_update(None, "cache_size", -WRITER_CACHE)?;
     writer.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     writer.pragma_update(None, "foreign_keys", true)?;
 

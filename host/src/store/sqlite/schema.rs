@@ -109,6 +109,9 @@ CREATE TABLE runs (
     began INTEGER NOT NULL, ended INTEGER NOT NULL, outcome TEXT NOT NULL, summary TEXT NOT NULL
 ) STRICT;
 CREATE INDEX runs_collection ON runs (place, collection);
+CREATE TABLE imports (
+    place TEXT NOT NULL, generation TEXT NOT NULL, PRIMARY KEY (place, generation)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE speeds (
     model TEXT PRIMARY KEY, n_tokens INTEGER NOT NULL, seconds REAL NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -177,7 +177,16 @@ impl IndexState {
     /// Survives a power cut once it returned; all of the records or none.
     pub async fn record(&self, collection: &str, records: Vec<SourceRecord>) -> Result<Vec<i64>, StoreError> {
         names::check_stored_name(collection)?;
-        let (place, collection) = (self.place.clone(), collection.to_owned());
+        self.record_as(collection.to_owned(), records).await
+    }
+
+    /// As `record`, whatever the records are kept under.
+    pub(super) async fn record_as(
+        &self,
+        collection: String,
+        records: Vec<SourceRecord>,
+    ) -> Result<Vec<i64>, StoreError> {
+        let place = self.place.clone();
         self.database
             .write(move |transaction| {
                 let mut statement = transaction.prepare_cached(
