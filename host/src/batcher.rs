@@ -112,6 +112,7 @@ pub struct Batch<T> {
     pub texts: Vec<Arc<str>>,
     /// Of each text, as they were submitted.
     pub n_tokens: Vec<u32>,
+    pub lane: Lane,
     /// Of the requests that the texts are from, each once, oldest text first; none
     /// where nobody watches spans.
     pub spans: Vec<Span>,
@@ -165,6 +166,20 @@ pub struct Full {
 pub struct Upstream {
     /// Calls under way at once, at most.
     pub max_in_flight: usize,
+    /// Texts in a call, at most; as in [`Config`] where absent.
+    pub max_texts: Option<usize>,
+    /// Tokens in a call, at most; as in [`Config`] where absent.
+    pub max_tokens: Option<u32>,
+    /// It spreads what it gets over upstreams of its own, and keeps bulk work from others' way: it is
+    /// given long lists as soon as there are enough texts, and slices are its own to cut.
+    pub spreads: bool,
+}
+
+impl Upstream {
+    /// One that embeds by itself.
+    pub fn with_slots(max_in_flight: usize) -> Self {
+        Self { max_in_flight, max_texts: None, max_tokens: None, spreads: false }
+    }
 }
 
 /// Texts that may share a call: those of one model and one truncation.
@@ -245,12 +260,11 @@ impl<B: Backend> Batcher<B> {
             max_queued: config.max_queued.clamp(1, Semaphore::MAX_PERMITS),
             ..config
         };
-        let slots = upstreams.iter().map(|upstream| upstream.max_in_flight.max(1));
         Self {
             shared: Arc::new(Shared {
                 places: Arc::new(Semaphore::new(config.max_queued)),
                 room: Room::new(config.max_queued_bytes.as_u64()),
-                state: Mutex::new(State::new(&config, slots)),
+                state: Mutex::new(State::new(&config, upstreams)),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 backend,

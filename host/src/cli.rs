@@ -18,6 +18,7 @@ mod progress;
 mod search;
 mod serve;
 mod snippet;
+mod through;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +95,7 @@ enum Command {
 }
 
 /// What every command works with.
+#[derive(Clone)]
 struct Context {
     config: Config,
     file: Option<PathBuf>,

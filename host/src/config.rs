@@ -364,6 +364,29 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_serves_its_own_models() {
+        let gateway = "[[upstream]]\nname = \"far\"\nkind = \"embergate\"\nurl = \"http://h:1\"\n";
+        check(gateway, &[]);
+        check(&format!("{gateway}[[collection]]\nname = \"c\"\nmodel = \"n\""), &[]);
+        check(
+            &format!("{gateway}discover = false"),
+            &[
+                "5: upstream `far` is a gateway, whose models are served as they are found: take `discover` out",
+            ],
+        );
+        check(
+            &format!("{gateway}[[model]]\nname = \"m\"\nupstreams = [\"far\"]"),
+            &[
+                "7: model `m` names the upstream `far`, which is a gateway: its models are found there, with their names, prompts and plugins: take the [[model]] table out, or set `kind = \"openai\"` at the upstream",
+            ],
+        );
+        check(
+            &format!("{gateway}max_texts = 0"),
+            &["5: `max_texts` in [upstream] is 0, so nothing would ever be let through: set it to 1 or more"],
+        );
+    }
+
+    #[test]
     fn how_a_model_is_loaded_is_for_ollama_and_fits_its_texts() {
         let model = |upstream: &str, lines: &str| {
             format!(

@@ -22,6 +22,7 @@ mod known;
 mod models;
 pub(crate) mod names;
 mod parts;
+mod queues;
 mod readiness;
 mod request;
 mod send;
@@ -50,7 +51,7 @@ pub use self::config::{Config, ModelConfig, Prompts, TokenArrays};
 pub use self::error::{EmbedError, SetupError};
 pub use self::health::Config as HealthConfig;
 pub use self::health::vitals::LastError;
-pub use self::models::{Model, Resolved};
+pub use self::models::{Described, Differing, Model, Resolved};
 pub use self::request::{EmbedAnswer, EmbedRequest};
 pub(crate) use self::setup::{add_embedded, discovers};
 pub use self::spent::Spent;
@@ -172,6 +173,41 @@ impl Embedder {
         self.discovery.renewer().follow_plugins();
     }
 
+    /// The model of requests that name none, here or at a gateway.
+    pub fn default_model(&self) -> Option<ModelName> {
+        let there =
+            || self.models().iter().find(|model| model.is_default_there).map(|model| model.name.clone());
+        self.resolve("").map(|resolved| resolved.name).or_else(there)
+    }
+
+    /// The model of requests that name none, else the only one that is not in the binary, else the
+    /// one that is; nothing where there are several.
+    pub async fn usual(&self) -> Option<ModelName> {
+        self.find_by(|| (!self.models().is_empty()).then_some(())).await?;
+        if let Some(default) = self.default_model() {
+            return Some(default);
+        }
+        let models = self.models();
+        let is_own = |model: &&Arc<Model>| model.name.as_str() != crate::upstream::embedded::MODEL_NAME;
+        let mut own = models.iter().filter(is_own);
+        match (own.next(), own.next()) {
+            (Some(only), None) => Some(only.name.clone()),
+            (None, _) => models.first().map(|model| model.name.clone()),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// How a model is served, for whoever should prepare texts for it as is done here.
+    pub fn described(&self, model: &ModelName) -> Option<Described> {
+        let served = self.catalog.get(model)?;
+        Some(Described {
+            preprocessors: served.plugin_marks(),
+            dimensions: served.dimensions(),
+            matryoshka: served.matryoshka,
+            model: served.model.clone(),
+        })
+    }
+
     /// What the model's first answer had; asks nobody.
     pub fn known_dimensions(&self, model: &ModelName) -> Option<usize> {
         self.catalog.get(model)?.dimensions()
@@ -185,7 +221,8 @@ impl Embedder {
         }
         let texts = vec!["dimensions".to_owned()];
         let deadline = Instant::now() + self.config.timeout;
-        let probe = EmbedRequest::prepared(model.clone(), texts, Lane::Interactive, deadline);
+        // In the lane of those that ask for it: one text in the other would have theirs leave room for more.
+        let probe = EmbedRequest::prepared(model.clone(), texts, Lane::Bulk, deadline);
         let answer = self.embed(probe).await?;
         Ok(answer.embeddings.first().map_or(0, Embedding::dimensions))
     }

@@ -197,6 +197,11 @@ pub enum IndexError {
         "`max_tokens` leaves no room for text in collection `{collection}`: `{model}` takes {max}, and {taken} of them go to its prompt and special tokens"
     )]
     NoRoom { collection: String, model: ModelName, max: u32, taken: u32 },
+    #[error(
+        "plugin `{}` is another one here than at the gateway ({} here, {} there): chunks of collection `{collection}` that are prepared here would not fit questions that are prepared there",
+        differing.plugin, differing.here, differing.there
+    )]
+    PluginDiffers { collection: String, differing: crate::embed::Differing },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -25,6 +25,7 @@ mod body;
 mod error;
 mod exchange;
 mod failures;
+mod gateways;
 mod guard;
 mod head;
 mod health;

@@ -1,7 +1,9 @@
 //! One server that embeds, over its own protocol, with every answer checked.
 
+mod card;
 mod check;
 pub mod embedded;
+mod embergate;
 mod http;
 mod loading;
 mod ollama;
@@ -15,9 +17,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Embedding, EmbeddingError};
+use crate::model::{Embedding, EmbeddingError, Purpose};
 
+pub use self::card::{Card, PluginMark};
 pub use self::check::KnownDimensions;
+pub use self::embergate::space_of;
 pub use self::loading::{KeepAlive, Loading, Options};
 pub use self::place::Place;
 
@@ -36,6 +40,12 @@ pub struct Config {
     /// Calls under way at once, at most.
     #[serde(default = "default_max_in_flight")]
     pub max_in_flight: usize,
+    /// Texts in a call, at most; `batcher.max_texts` when absent, 256 for a gateway.
+    #[serde(default)]
+    pub max_texts: Option<usize>,
+    /// Tokens in a call, at most; `batcher.max_tokens` when absent, eight times as many for a gateway.
+    #[serde(default)]
+    pub max_tokens: Option<u32>,
     /// Whether to look for its embedding models; left out, where no `[[model]]` names it.
     #[serde(default)]
     pub discover: Option<bool>,
@@ -56,6 +66,8 @@ pub(crate) fn default_timeout() -> Duration {
 pub enum Kind {
     Ollama,
     Openai,
+    /// Another gateway, which has prompts, preprocessors and lanes of its own.
+    Embergate,
     Embedded,
 }
 
@@ -71,6 +83,22 @@ pub struct Call {
     pub loading: Arc<Loading>,
     /// What all answers of this model agree on, whichever upstream gave them.
     pub dimensions: Arc<KnownDimensions>,
+    pub manner: Manner,
+}
+
+/// What a gateway has to know of texts; others get them as their model should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    pub purpose: Purpose,
+    /// The texts have been through their preprocessors.
+    pub prepared: bool,
+    /// They leave room for those of others.
+    pub is_bulk: bool,
+}
+
+impl Manner {
+    /// Texts that the model gets as they are.
+    pub const PLAIN: Self = Self { purpose: Purpose::None, prepared: true, is_bulk: false };
 }
 
 /// What one upstream call brought.
@@ -103,6 +131,8 @@ pub struct Offered {
     pub embeds: Option<bool>,
     /// Tokens that it was made for, where the upstream says so.
     pub context: Option<u32>,
+    /// How it is served there, where the upstream is a gateway.
+    pub card: Option<Arc<Card>>,
 }
 
 /// Embeds texts somewhere. Implemented once for each protocol.
@@ -134,6 +164,9 @@ pub fn connect(config: &Config) -> Result<Arc<dyn Backend>, String> {
     Ok(match config.kind {
         Kind::Ollama => Arc::new(ollama::Ollama::new(http::Peer::new(config)?)),
         Kind::Openai => Arc::new(openai::Openai::new(http::Peer::new(config)?)),
+        Kind::Embergate => {
+            Arc::new(embergate::Embergate::new(http::Peer::new(config)?, config.max_in_flight))
+        }
         Kind::Embedded if config.url.is_some() => {
             return Err(format!("upstream `{}` is `embedded` and has a `url`: remove one", config.name));
         }
@@ -170,6 +203,10 @@ pub enum UpstreamError {
     NotEmbedding { upstream: String, model: String },
     #[error("upstream `{upstream}` is busy")]
     Busy { upstream: String },
+    #[error("upstream `{upstream}` does not let this in: {message}")]
+    Denied { upstream: String, message: String },
+    #[error("upstream `{upstream}` at {url} is no gateway to work with: {reason}")]
+    NoGateway { upstream: String, url: String, reason: String },
     #[error("upstream `{upstream}` refused the call: {message}")]
     Refused { upstream: String, message: String },
     #[error("upstream `{upstream}` failed: {message}")]
@@ -209,6 +246,8 @@ impl UpstreamError {
             | Self::NoModel { .. }
             | Self::NotEmbedding { .. }
             | Self::Busy { .. }
+            | Self::Denied { .. }
+            | Self::NoGateway { .. }
             | Self::Refused { .. }
             | Self::Count { .. }
             | Self::Dimensions { .. }
@@ -224,6 +263,8 @@ impl UpstreamError {
             Self::NoModel { .. } => "no_model",
             Self::NotEmbedding { .. } => "not_embedding",
             Self::Busy { .. } => "busy",
+            Self::Denied { .. } => "denied",
+            Self::NoGateway { .. } => "no_gateway",
             Self::Refused { .. } => "refused",
             Self::Fault { .. } => "fault",
             Self::Count { .. } => "count",
@@ -234,12 +275,14 @@ impl UpstreamError {
     }
 
     /// All classes, for metrics that are made once.
-    pub const CLASSES: [&'static str; 11] = [
+    pub const CLASSES: [&'static str; 13] = [
         "connect",
         "timeout",
         "no_model",
         "not_embedding",
         "busy",
+        "denied",
+        "no_gateway",
         "refused",
         "fault",
         "count",

@@ -80,6 +80,36 @@ async fn every_case_is_asked_and_answered_as_the_document_says() {
     scene.gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gateways_ask_is_answered_as_the_document_says() {
+    let gateway = gateway::Gateway::start(gateway::EMBEDDED).await;
+    let served = gateway.ask("GET", "/openapi.json", &[], Vec::new()).await;
+    let document = Document::new(served.text.as_bytes());
+    let about = gateway.ask("GET", "/api/embergate", &[], Vec::new()).await;
+    let id = about.json["models"][1]["tokenizer"].as_str().unwrap().to_owned();
+    for (path, status) in [
+        ("/api/embergate".to_owned(), 200),
+        ("/api/embergate/spaces/test-embed".to_owned(), 200),
+        ("/api/embergate/spaces/nobody".to_owned(), 404),
+        (format!("/api/embergate/tokenizers/{id}"), 200),
+        ("/api/embergate/tokenizers/00".to_owned(), 404),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = gateway.ask(method, &path, &[], Vec::new()).await;
+            assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+            check_answer(&document, method, &path, &answer).unwrap();
+        }
+        let posted = gateway.post(&path, "{}").await;
+        assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD, OPTIONS")), "{path}");
+    }
+    let embedded = gateway.post("/v1/embeddings", r#"{"model":"test-embed","input":"kelp"}"#).await;
+    let about = gateway.ask("GET", "/api/embergate", &[], Vec::new()).await;
+    let model = &about.json["models"][1];
+    assert_eq!(model["dimensions"], embedded.json["data"][0]["embedding"].as_array().unwrap().len());
+    assert_eq!((&model["name"], &model["max_tokens"]), (&"test-embed".into(), &8192.into()));
+    gateway.stop().await;
+}
+
 #[test]
 #[ignore = "needs schemathesis: run tests/conformance/schemathesis/install.sh, then with --include-ignored"]
 fn schemathesis_finds_no_difference_between_document_and_gateway() {

@@ -1,6 +1,7 @@
 //! Counts tokens: by the model's own tokenizer where it is known, else by an estimate.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokenizers::PostProcessor;
 
@@ -24,8 +25,24 @@ enum Kind {
 
 struct Exact {
     tokenizer: tokenizers::Tokenizer,
+    definition: Definition,
     /// Present where white space always ends a token, so that words can be remembered.
     words: Option<Words>,
+}
+
+/// What a tokenizer was made from, for whoever should count as it does.
+#[derive(Clone)]
+pub struct Definition {
+    /// Follows from the bytes: 64 hexadecimal digits.
+    pub id: Arc<str>,
+    /// A `tokenizer.json`.
+    pub bytes: Arc<[u8]>,
+}
+
+impl Definition {
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { id: blake3::hash(bytes).to_hex().as_str().into(), bytes: bytes.into() }
+    }
 }
 
 /// A tokenizer file that cannot be used.
@@ -66,7 +83,16 @@ impl Tokenizer {
         tokenizer.with_padding(None);
         let definition = serde_json::from_slice(bytes).map_err(|error| format(error.to_string()))?;
         let words = words::apart(&definition).then(Words::default);
-        Ok(Self { kind: Kind::Exact(Box::new(Exact { tokenizer, words })) })
+        let definition = Definition::new(bytes);
+        Ok(Self { kind: Kind::Exact(Box::new(Exact { tokenizer, definition, words })) })
+    }
+
+    /// What it was made from; nothing where tokens are estimated.
+    pub fn definition(&self) -> Option<&Definition> {
+        match &self.kind {
+            Kind::Exact(exact) => Some(&exact.definition),
+            Kind::Estimate => None,
+        }
     }
 
     /// Counts by an estimate that needs no file: a token for every four bytes

@@ -51,7 +51,7 @@ impl<B: Backend> Shared<B> {
         next.meters.observe(&next.unit);
         let (texts, n_tokens, spans) = (next.unit.texts(), next.unit.n_tokens(), next.unit.spans());
         let template = Arc::clone(&next.template);
-        let batch = Batch { upstream: next.upstream, template, texts, n_tokens, spans };
+        let batch = Batch { upstream: next.upstream, template, texts, n_tokens, lane: next.unit.lane, spans };
         let begun = Instant::now();
         let outcome = tokio::select! {
             biased;

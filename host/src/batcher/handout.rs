@@ -19,6 +19,8 @@ const TOO_SLOW: f64 = 1.5;
 /// A call that takes this many times longer than measured, or longer than [`ALERT`], hangs as far as others
 /// are concerned.
 const OVERDUE: f64 = 4.0;
+/// Texts in a call to one that spreads them, where so many wait: a share of them would be split twice.
+const LIST: usize = 100;
 /// Texts in the first call of one upstream of several: it may be slow.
 const FIRST: usize = 4;
 
@@ -142,10 +144,11 @@ impl<B: Backend> State<B> {
         })
     }
 
-    /// Bulk has one slot of an upstream that interactive texts come to.
+    /// Bulk has one slot of an upstream that interactive texts come to, and does not spread them.
     fn may_take(&self, upstream: usize, lane: Lane, now: Instant) -> bool {
         let has_bulk = || self.upstreams[upstream].calls.iter().any(|call| call.lane == Lane::Bulk);
-        lane == Lane::Interactive || !has_bulk() || !self.is_alert(upstream, now)
+        let leaves_room = || !self.upstreams[upstream].spreads && self.is_alert(upstream, now);
+        lane == Lane::Interactive || !has_bulk() || !leaves_room()
     }
 
     /// How fast the members of `queue` are that are not ejected.
@@ -223,9 +226,10 @@ impl<B: Backend> State<B> {
     /// The share of `upstream`: at most what a call may have, and of bulk what fits into a slice
     /// while interactive texts come.
     fn take_batch(&mut self, upstream: usize, queue: usize, lane: Lane, now: Instant) -> Vec<Entry<B>> {
-        let mut max_texts = self.share(upstream, queue, lane, now).min(self.max_texts);
-        let mut max_tokens = self.max_tokens;
-        if lane == Lane::Bulk && self.is_alert(upstream, now) {
+        let Upstream { max_texts, mut max_tokens, spreads, .. } = self.upstreams[upstream];
+        let least = if spreads { LIST } else { 1 };
+        let mut max_texts = self.share(upstream, queue, lane, now).max(least).min(max_texts);
+        if lane == Lane::Bulk && !spreads && self.is_alert(upstream, now) {
             let (n_texts, n_tokens) = self.queues[queue].speed(upstream, lane).fit(self.bulk_slice);
             (max_texts, max_tokens) = (max_texts.min(n_texts), max_tokens.min(n_tokens));
         }

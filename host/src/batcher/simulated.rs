@@ -52,7 +52,7 @@ impl Fleet {
         let runners = factors.iter().map(|factor| Runner { text: TEXT * *factor, turn: Default::default() });
         let calls = Arc::default();
         let simulated = Simulated { runners: runners.collect(), calls: Arc::clone(&calls) };
-        let upstreams = vec![Upstream { max_in_flight }; factors.len()];
+        let upstreams = vec![Upstream::with_slots(max_in_flight); factors.len()];
         let config = Config { max_queued: 200_000, ..Config::default() };
         let batcher = Batcher::new(config, &upstreams, simulated);
         let queue = batcher.open(&Queue { model: "m".into(), way: "whole" }, ());

@@ -20,6 +20,10 @@ const IN_A_ROW: u32 = 2;
 
 pub(super) struct Upstream<B: Backend> {
     pub(super) slots: usize,
+    pub(super) max_texts: usize,
+    pub(super) max_tokens: u32,
+    /// It is given long lists, and cuts slices itself.
+    pub(super) spreads: bool,
     /// Under way, one for each slot that is taken.
     pub(super) calls: Vec<Call>,
     /// Its last call failed: others are asked first.
@@ -49,9 +53,13 @@ impl Call {
 }
 
 impl<B: Backend> Upstream<B> {
-    fn new(slots: usize) -> Self {
+    fn new(config: &Config, upstream: &super::Upstream) -> Self {
+        let slots = upstream.max_in_flight.max(1);
         Self {
             slots,
+            max_texts: upstream.max_texts.unwrap_or(config.max_texts).max(1),
+            max_tokens: upstream.max_tokens.unwrap_or(config.max_tokens),
+            spreads: upstream.spreads,
             calls: Vec::with_capacity(slots.min(64)),
             has_failed: false,
             n_failed: 0,
@@ -103,8 +111,6 @@ pub(super) enum Settled<B: Backend> {
 
 /// All queues and all slots.
 pub(super) struct State<B: Backend> {
-    pub(super) max_texts: usize,
-    pub(super) max_tokens: u32,
     pub(super) max_overtaken: u32,
     pub(super) bulk_slice: Duration,
     /// How long an upstream is left alone that fails one call after the other.
@@ -119,14 +125,12 @@ pub(super) struct State<B: Backend> {
 }
 
 impl<B: Backend> State<B> {
-    pub(super) fn new(config: &Config, slots: impl Iterator<Item = usize>) -> Self {
+    pub(super) fn new(config: &Config, upstreams: &[super::Upstream]) -> Self {
         Self {
-            max_texts: config.max_texts,
-            max_tokens: config.max_tokens,
             max_overtaken: config.max_overtaken,
             bulk_slice: config.bulk_slice,
             rest: config.retry_delay,
-            upstreams: slots.map(Upstream::new).collect(),
+            upstreams: upstreams.iter().map(|upstream| Upstream::new(config, upstream)).collect(),
             queues: Vec::new(),
             retries: Budget::new(config.retry_percent, config.retries_per_second),
             drain: Drain::new(),

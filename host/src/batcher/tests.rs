@@ -75,12 +75,17 @@ impl Bench {
     /// One queue that all of `slots` take from.
     fn new(config: Config, slots: &[usize], fake: Fake) -> Self {
         let upstreams: Vec<Upstream> =
-            slots.iter().map(|max_in_flight| Upstream { max_in_flight: *max_in_flight }).collect();
+            slots.iter().map(|max_in_flight| Upstream::with_slots(*max_in_flight)).collect();
+        Self::over(config, &upstreams, fake)
+    }
+
+    /// One queue that all of `upstreams` take from.
+    fn over(config: Config, upstreams: &[Upstream], fake: Fake) -> Self {
         let queue = Queue { model: "m".into(), way: "whole" };
         let (gate, log) = (fake.gate.clone(), fake.log.clone());
-        let batcher = Batcher::new(config, &upstreams, fake);
+        let batcher = Batcher::new(config, upstreams, fake);
         let queue = batcher.open(&queue, ());
-        for upstream in 0..slots.len() {
+        for upstream in 0..upstreams.len() {
             batcher.admit(queue.index(), upstream);
         }
         Self { queue, batcher, gate, log }
@@ -144,6 +149,43 @@ async fn a_list_is_spread_over_all_upstreams() {
     assert_eq!(upstreams.iter().filter(|upstream| **upstream == 0).count(), 2);
     assert_eq!(upstreams.len(), 4);
     assert_eq!(bench.sizes(), [2, 2, 1, 1], "no more than each slot's share");
+}
+
+/// A gateway with so many slots that takes so many texts in a list.
+fn gateway(max_in_flight: usize, max_texts: usize) -> Upstream {
+    let max_texts = Some(max_texts);
+    Upstream { max_in_flight, max_texts, max_tokens: Some(100_000), spreads: true }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_spreads_texts_itself_gets_long_lists_of_them() {
+    let bench = Bench::over(Config::default(), &[gateway(8, 256)], Fake::held());
+    let _replies = bench.submit(Lane::Bulk, &texts(0..250));
+    settle().await;
+    assert_eq!(bench.sizes(), [100, 100, 50], "and not eight shares");
+    let bench = Bench::over(Config::default(), &[gateway(2, 256)], Fake::held());
+    let _replies = bench.submit(Lane::Bulk, &texts(0..1000));
+    settle().await;
+    assert_eq!(bench.sizes(), [256, 256]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_spreads_texts_itself_leaves_room_for_others_itself() {
+    let bench = Bench::over(Config::default(), &[gateway(4, 256)], Fake::held());
+    let _question = bench.submit(Lane::Interactive, &texts(0..1));
+    let _bulk = bench.submit(Lane::Bulk, &texts(1..301));
+    settle().await;
+    assert_eq!(bench.sizes(), [1, 100, 100, 100], "by all of its slots, and in no slices");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_may_take_fewer_texts_than_others() {
+    let few = Upstream { max_texts: Some(3), ..Upstream::with_slots(1) };
+    let bench = Bench::over(Config::default(), &[few], Fake::held());
+    let _replies = bench.submit(Lane::Bulk, &texts(0..10));
+    settle().await;
+    bench.let_end(1).await;
+    assert_eq!(bench.sizes(), [3, 3]);
 }
 
 #[tokio::test(start_paused = true)]

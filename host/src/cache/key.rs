@@ -19,6 +19,17 @@ impl Space {
         Self(*hasher.finalize().as_bytes())
     }
 
+    /// The space that [`Space::to_hex`] gives `hex` for; nothing where there is none.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        let digits: &[u8; 32] = hex.as_bytes().try_into().ok()?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+            let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+            *byte = u8::try_from(16 * high? + low?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// Half of it, as 32 hexadecimal digits: for records that people may see.
     pub fn to_hex(self) -> String {
         blake3::Hash::from(self.0).to_hex()[..32].to_owned()
@@ -83,6 +94,15 @@ mod tests {
     fn the_borders_between_parts_of_a_space_count() {
         assert_ne!(Space::new(&["ab", "c"]), Space::new(&["a", "bc"]));
         assert_ne!(Space::new(&["a"]), Space::new(&["a", ""]));
+    }
+
+    #[test]
+    fn a_space_that_is_read_is_written_as_it_was() {
+        let hex = Space::new(&["a"]).to_hex();
+        assert_eq!(Space::from_hex(&hex).unwrap().to_hex(), hex);
+        for wrong in ["", "0", &hex[1..], &hex.replace(|_| true, "g"), &"é".repeat(16)] {
+            assert_eq!(Space::from_hex(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::output::Output;
+use super::through;
 use crate::app::AppError;
 use crate::config::ConfigError;
 use crate::embed::EmbedError;
@@ -161,6 +162,8 @@ fn blame_of_upstream(error: &UpstreamError) -> Blame {
         UpstreamError::Connect { .. }
         | UpstreamError::NoModel { .. }
         | UpstreamError::NotEmbedding { .. }
+        | UpstreamError::Denied { .. }
+        | UpstreamError::NoGateway { .. }
         | UpstreamError::Refused { .. }
         | UpstreamError::Count { .. }
         | UpstreamError::Dimensions { .. }
@@ -255,7 +258,30 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
 }
 
 fn remedy_of_upstream(error: &UpstreamError) -> Option<String> {
+    let table = |upstream: &str| match upstream {
+        through::FLAG => "the address behind `--gateway`".to_owned(),
+        name => format!("`url` in the [[upstream]] table named `{name}`"),
+    };
     match error {
+        UpstreamError::Connect { upstream, .. } if upstream == through::FLAG => Some(
+            "start it there with `embergate serve`, correct the address, or leave `--gateway` out to embed here".into(),
+        ),
+        UpstreamError::NoGateway { upstream, .. } => Some(format!("correct {}", table(upstream))),
+        UpstreamError::Denied { upstream, .. } if upstream == through::FLAG => {
+            Some("name a file with a key that has the right `index`, or `search` for searching: --gateway-key-file FILE".into())
+        }
+        UpstreamError::Denied { upstream, .. } => Some(format!(
+            "name a file with a key that may do it as `api_key_file` in the [[upstream]] table named `{upstream}`"
+        )),
+        UpstreamError::Timeout { upstream, .. } if upstream == through::FLAG => Some(
+            "make an [[upstream]] table of kind \"embergate\" for it with a longer `timeout`".into(),
+        ),
+        UpstreamError::Busy { upstream } if upstream == through::FLAG => {
+            Some("come back later: the gateway has more to do than it can".into())
+        }
+        UpstreamError::NoModel { upstream, model } if upstream == through::FLAG => {
+            Some(format!("give the gateway the model `{model}`, or name one that it has: --model NAME"))
+        }
         UpstreamError::Connect { upstream, .. } => {
             Some(format!("start the server, or correct `url` in the [[upstream]] table named `{upstream}`"))
         }

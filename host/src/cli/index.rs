@@ -9,11 +9,11 @@ use serde_json::json;
 use super::covered;
 use super::failure::Usage;
 use super::progress::Progress;
+use super::through::{self, Through};
 use super::{Context, Ending};
 use crate::config::EMBEDDED_MODEL;
 use crate::embed::Embedder;
 use crate::index::{CollectionConfig, IndexRequest, Summary};
-use crate::model::ModelName;
 use crate::shutdown::Signals;
 use crate::store::{Collection, Store};
 
@@ -25,7 +25,8 @@ With --json, stdout has one event a line: `found`, `finished` for each document,
 
 Examples:
   embergate index docs README.md --collection docs
-  embergate index belgeler --collection belgeler --language tr")]
+  embergate index belgeler --collection belgeler --language tr
+  embergate index docs --collection docs --gateway http://127.0.0.1:8642")]
 pub(super) struct Index {
     /// Files and folders; what gitignore files leave out is left out
     #[arg(required = true, value_name = "PATH")]
@@ -39,15 +40,17 @@ pub(super) struct Index {
     /// The language of a new collection, such as `tr`: how words are split and stemmed
     #[arg(long, value_name = "CODE")]
     language: Option<String>,
+    #[command(flatten)]
+    through: Through,
 }
 
 impl Index {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let context = &self.through.context(context)?;
         let signals = Signals::spawn()?;
         let app = context.start().await?;
         let (store, state) = app.open_store().await?;
-        let model = self.named(&app.embedder).await?;
-        let collection = self.chosen(context, store.as_ref(), model).await?;
+        let collection = self.chosen(context, store.as_ref(), &app.embedder).await?;
         let indexer = app.indexer(store, state);
         let began = Instant::now();
         let mut progress = Progress::new(&context.output);
@@ -77,8 +80,12 @@ impl Index {
         &self,
         context: &Context,
         store: &dyn Store,
-        model: Option<String>,
+        embedder: &Embedder,
     ) -> anyhow::Result<CollectionConfig> {
+        let model = match &self.model {
+            Some(asked) => Some(through::known(embedder, asked).await?),
+            None => None,
+        };
         let name = &self.collection;
         if let Some(table) = context.config.collections.iter().find(|table| table.name == *name) {
             let language = table.language.as_deref();
@@ -90,24 +97,12 @@ impl Index {
                 self.must_agree("the store", model.as_deref(), &stored, language.as_deref())?;
                 (stored, language)
             }
-            None => (model.unwrap_or_else(|| self.first_model(context)), self.language.clone()),
+            None => {
+                let usual = if model.is_none() { self.through.first_model(embedder).await? } else { None };
+                (model.or(usual).unwrap_or_else(|| self.first_model(context)), self.language.clone())
+            }
         };
         Ok(CollectionConfig { name: name.clone(), model, language, max_tokens: None, rules: Vec::new() })
-    }
-
-    /// `--model` by the name that the model has, however it is written; it is looked for where it is unknown.
-    async fn named(&self, embedder: &Embedder) -> Result<Option<String>, Usage> {
-        let Some(asked) = &self.model else { return Ok(None) };
-        if let Ok(name) = ModelName::new(asked)
-            && let Some(model) = embedder.find(&name).await
-        {
-            return Ok(Some(model.name.to_string()));
-        }
-        let names: Vec<String> = embedder.models().iter().map(|model| model.name.to_string()).collect();
-        Err(Usage {
-            message: format!("there is no model `{asked}`; there are: {}", names.join(", ")),
-            remedy: "name one of these, or add a [[model]] table".into(),
-        })
     }
 
     /// The model of a new collection where `--model` is not said.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::output::{Output, printable, shown_path};
 use super::snippet::Snippet;
+use super::through::Through;
 use super::{Context, Ending};
 use crate::search::{Found, Ranking, SearchAnswer, SearchRequest};
 use crate::store::Payload;
@@ -35,6 +36,8 @@ pub(super) struct Search {
     /// Vectors and words together, vectors alone, or words alone
     #[arg(long, value_enum, default_value_t = By::Hybrid)]
     ranking: By,
+    #[command(flatten)]
+    through: Through,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,6 +69,7 @@ impl From<By> for Ranking {
 
 impl Search {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
+        let context = &self.through.context(context)?;
         let app = context.start().await?;
         let (store, _) = app.open_store().await?;
         let request = SearchRequest {

@@ -240,6 +240,13 @@ impl Faults {
                 upstream.max_in_flight as u64,
             );
             self.bound(&format!("{path}.timeout"), "upstream.timeout", upstream.timeout.as_nanos() as u64);
+            let max_texts = upstream.max_texts.map(|max_texts| max_texts as u64);
+            let max_tokens = upstream.max_tokens.map(u64::from);
+            for (key, value) in [("max_texts", max_texts), ("max_tokens", max_tokens)] {
+                if let Some(value) = value {
+                    self.bound(&format!("{path}.{key}"), &format!("upstream.{key}"), value);
+                }
+            }
         }
     }
 
@@ -248,6 +255,14 @@ impl Faults {
         let (kind, example) = match upstream.kind {
             upstream::Kind::Ollama => ("ollama", "http://127.0.0.1:11434"),
             upstream::Kind::Openai => ("openai", "http://127.0.0.1:8000"),
+            upstream::Kind::Embergate => {
+                if upstream.discover == Some(false) {
+                    let message =
+                        format!("upstream `{name}` is a gateway, whose models are served as they are found");
+                    self.add(format!("{path}.discover"), message, "take `discover` out");
+                }
+                ("embergate", "http://127.0.0.1:8642")
+            }
             upstream::Kind::Embedded => {
                 if upstream.url.is_some() || upstream.api_key_file.is_some() {
                     let message =

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::model::Embedding;
-use crate::upstream::{Backend, Call, Loading, UpstreamError};
+use crate::model::{Embedding, Purpose};
+use crate::upstream::{Backend, Call, Loading, Manner, UpstreamError};
 
 /// The text of every canary.
 pub const CANARY: &str = "A canary sings while the air is good.";
@@ -38,6 +38,8 @@ impl Canary {
             loading: self.loading.clone(),
             // Its own: a stranger's first answer must not decide for the model.
             dimensions: Arc::default(),
+            // A gateway lets every key do that which may embed documents.
+            manner: Manner { purpose: Purpose::Document, prepared: false, is_bulk: false },
         };
         let fault = |message: String| UpstreamError::Fault { upstream: upstream.to_owned(), message };
         let outcome = backend.embed(call).await.and_then(|answers| match answers.texts.into_iter().next() {

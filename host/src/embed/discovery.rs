@@ -210,7 +210,7 @@ pub(super) struct Renewer(Arc<Shared>);
 impl Renewer {
     /// A new `served`, of which nobody was asked yet; nothing where it cannot be built any more.
     pub(super) fn rebuilt(&self, served: &Served) -> Option<Arc<Served>> {
-        self.0.builder.model(&served.table, Some(served), false).ok().map(Arc::new)
+        self.0.builder.model(&served.table, served.card.as_ref(), Some(served), false).ok().map(Arc::new)
     }
 
     /// Serves `new` from now on, unless `old` is not served any more. Both stand for
@@ -349,7 +349,8 @@ impl Shared {
         table.max_tokens = findings::max_tokens(name, &places);
         // Where upstreams only came to those that were there, nothing was embedded by another model.
         let keep = old.is_some_and(|old| old.places.iter().all(|place| places.contains(place)));
-        match self.builder.model(&table, old.map(|old| &*old.served), keep) {
+        let card = places.first().and_then(|(_, offer)| offer.card.as_ref());
+        match self.builder.model(&table, card, old.map(|old| &*old.served), keep) {
             Ok(served) => Some(Found { places, served: Arc::new(served) }),
             Err(error) => {
                 tracing::warn!(model = %name, error = &error as &dyn std::error::Error, "a model that was found cannot be served");

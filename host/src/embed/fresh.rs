@@ -10,7 +10,7 @@ use crate::batcher::{Failed, Lane, Places, Replied, Reply, Text};
 use crate::cache::{CacheKey, Entry, Extent};
 use crate::document::{Document, SourceMap};
 use crate::plugin::{self, Edit, Plugin, PluginError, Preprocessed, Processed};
-use crate::upstream::{TextFault, UpstreamError};
+use crate::upstream::{Card, TextFault, UpstreamError};
 
 use super::Spent;
 use super::detour::{Detour, Passing};
@@ -100,9 +100,10 @@ async fn fly_until_landed(
         texts.push(Text { text, n_tokens });
         flying.push(Flying { lead, key, detour, n_tokens, truncated, plugin });
     }
-    // With a tokenizer that knows what is too long, the upstream has nothing to cut.
-    let cut_upstream = job.way.truncate && limit(served).is_none();
-    let (replies, call) = engine.batcher.submit(served.queue(cut_upstream), job.lane, texts, places);
+    // With a tokenizer that knows what is too long, the upstream has nothing to cut; a gateway cuts itself.
+    let cut_upstream = job.way.truncate && (served.card.is_some() || limit(served).is_none());
+    let queue = served.queues.of(Way { truncate: cut_upstream, ..job.way });
+    let (replies, call) = engine.batcher.submit(queue, job.lane, texts, places);
     let landings = flying.into_iter().zip(replies).map(|(flying, reply)| {
         let cutting = Cutting { allowed: job.way.truncate, asked: cut_upstream };
         land(engine, served, flying, reply, cutting)
@@ -326,6 +327,9 @@ fn text_limit(served: &Served, way: Way) -> Option<u32> {
 
 /// Puts the prompt before `text`, and cuts or refuses what is too long.
 fn prompted(served: &Served, way: Way, text: String) -> Result<Prompted, Failure> {
+    if let Some(card) = &served.card {
+        return as_it_is(served, card, way, text);
+    }
     let prompt = served.prompt(way.purpose);
     let tokenizer = &served.model.tokenizer;
     let whole = if prompt.is_empty() { text } else { format!("{prompt}{text}") };
@@ -342,4 +346,23 @@ fn prompted(served: &Served, way: Way, text: String) -> Result<Prompted, Failure
     }
     let n_tokens = tokenizer.count(cut).saturating_add(special);
     Ok(Prompted { text: cut.into(), n_tokens, truncated: true })
+}
+
+/// A text for a gateway, which puts the prompt before it and cuts it: here it is counted as there.
+fn as_it_is(served: &Served, card: &Card, way: Way, text: String) -> Result<Prompted, Failure> {
+    let (prompt, tokenizer) = (served.prompt(way.purpose), &served.model.tokenizer);
+    let n_tokens = match prompt {
+        "" => tokenizer.count(&text),
+        prompt => tokenizer.count(&format!("{prompt}{text}")),
+    };
+    let special = tokenizer.n_special();
+    let n_tokens = n_tokens.saturating_add(special);
+    // What its preprocessors make of a text may be shorter.
+    let is_known = way.prepared || card.preprocessors.is_empty();
+    let max = limit(served).map(|limit| limit + special).filter(|max| is_known && *max < n_tokens);
+    match max {
+        None => Ok(Prompted { text: text.into(), n_tokens, truncated: false }),
+        Some(max) if way.truncate => Ok(Prompted { text: text.into(), n_tokens: max, truncated: true }),
+        Some(max) => Err(Failure::TooLong { got: n_tokens, max }),
+    }
 }

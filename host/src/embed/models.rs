@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::served::Served;
 use super::{EmbedError, Embedder, Prompts, names};
 use crate::model::{ModelName, Purpose};
+use crate::plugin::Plugin;
 use crate::tokenizer::Tokenizer;
+use crate::upstream::PluginMark;
 
 /// One model as it is served.
 pub struct Model {
@@ -23,9 +25,46 @@ pub struct Model {
     pub preprocess: Vec<String>,
     /// Whether texts that are too long are cut where a request does not say.
     pub truncate: Option<bool>,
+    /// A request that names no model gets it at the gateway that serves it.
+    pub is_default_there: bool,
+    /// Where it is served by another gateway: the plugins that its texts go through there.
+    pub there: Option<Vec<PluginMark>>,
+}
+
+/// How a model is served at this moment.
+pub struct Described {
+    pub model: Arc<Model>,
+    /// In the order in which texts go through them.
+    pub preprocessors: Vec<PluginMark>,
+    /// Nothing before the first answer.
+    pub dimensions: Option<usize>,
+    pub matryoshka: bool,
+}
+
+/// A plugin that is another one here than at the gateway that serves a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Differing {
+    pub plugin: String,
+    pub here: String,
+    pub there: String,
 }
 
 impl Model {
+    /// The first of `plugins` that is another one where the model's texts go through it: what it
+    /// has prepared here would not fit what is prepared there.
+    pub fn differing<'p>(&self, plugins: impl IntoIterator<Item = &'p Plugin>) -> Option<Differing> {
+        let there = self.there.as_deref()?;
+        plugins.into_iter().find_map(|plugin| {
+            let mark = there.iter().find(|mark| mark.name == plugin.name())?;
+            let differs = mark.fingerprint != plugin.fingerprint();
+            differs.then(|| Differing {
+                plugin: mark.name.clone(),
+                here: plugin.fingerprint().to_owned(),
+                there: mark.fingerprint.clone(),
+            })
+        })
+    }
+
     fn named(&self) -> names::Named<'_> {
         names::Named {
             name: self.name.as_str(),
@@ -66,6 +105,11 @@ impl Embedder {
         self.discovery.unseen().map_or(EmbedError::UnknownModel(name), EmbedError::Upstream)
     }
 
+    /// Why an upstream has never said which models it has: what nobody knows may be there.
+    pub fn unseen(&self) -> Option<Arc<crate::upstream::UpstreamError>> {
+        self.discovery.unseen()
+    }
+
     /// What `find` finds among the models that are known. Where that is nothing,
     /// upstreams are asked for models they may have got meanwhile, and `find` is
     /// called again whenever one has answered, for `discover_wait` at most.
@@ -99,6 +143,6 @@ impl Embedder {
 
     pub(super) async fn served(&self, model: &ModelName) -> Result<Arc<Served>, EmbedError> {
         let found = self.find_by(|| self.catalog.get(model)).await;
-        found.ok_or_else(|| EmbedError::UnknownModel(model.clone()))
+        found.ok_or_else(|| self.unknown(model.clone()))
     }
 }

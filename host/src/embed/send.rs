@@ -8,16 +8,19 @@ use tokio::sync::Notify;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::batcher::{Backend, Batch, Verdict};
+use crate::batcher::{Backend, Batch, Lane, Verdict};
 use crate::model::{Embedding, ModelName};
 use crate::telemetry::Throttle;
 use crate::tokenizer::Tokenizer;
-use crate::upstream::{self, Answers, Call, KnownDimensions, Loading, Place, TextFault, UpstreamError};
+use crate::upstream::{
+    self, Answers, Call, KnownDimensions, Loading, Manner, Place, TextFault, UpstreamError,
+};
 
 use super::canary::Canary;
 use super::cuts::{self, Candidate, Counts, Cuts};
 use super::health;
 use super::health::vitals::Vitals;
+use super::request::Way;
 
 /// How often the log tells that an upstream cuts the texts of one model, at most.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -49,10 +52,10 @@ pub(super) struct Sender {
     errors: Vec<(Counter, Mutex<Throttle>)>,
 }
 
-/// What calls for one model and one truncation have in common.
+/// What calls for one model and one way have in common.
 pub(super) struct Template {
     pub(super) model: Arc<str>,
-    pub(super) truncate: bool,
+    pub(super) way: Way,
     pub(super) max_tokens: Option<u32>,
     pub(super) loading: Arc<Loading>,
     pub(super) dimensions: Arc<KnownDimensions>,
@@ -187,9 +190,14 @@ impl Backend for Senders {
         let call = Call {
             model: template.model.clone(),
             texts: batch.texts,
-            truncate: template.truncate,
+            truncate: template.way.truncate,
             loading: template.loading.clone(),
             dimensions: template.dimensions.clone(),
+            manner: Manner {
+                purpose: template.way.purpose,
+                prepared: template.way.prepared,
+                is_bulk: batch.lane == Lane::Bulk,
+            },
         };
         let span = upstream.span(&call.model, n_texts, &batch.spans);
         let started = Instant::now();
@@ -236,7 +244,7 @@ fn embedded(
     let cuts = reported
         .and_then(|reported| cuts::find(counts, reported))
         .filter(|cuts| template.unasked.confirms(*cuts, counts));
-    if let Some(cuts) = cuts.filter(|_| !template.truncate) {
+    if let Some(cuts) = cuts.filter(|_| !template.way.truncate) {
         let n_texts = n_tokens.iter().filter(|n_tokens| cuts.has_cut(**n_tokens)).count();
         template.unasked.tell(&upstream.name, n_texts, cuts.limit);
     }

@@ -9,17 +9,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::batcher::{Batcher, Lease};
+use crate::batcher::Batcher;
 use crate::cache::{self, Cache, Forms, Refusals, Shelf, Space};
 use crate::errand::Errand;
 use crate::model::{ModelName, Purpose};
 use crate::plugin::Plugin;
-use crate::upstream::{KnownDimensions, TextFault, UpstreamError};
+use crate::upstream::{Card, KnownDimensions, PluginMark, TextFault, UpstreamError, space_of};
 
 use super::agreement::Agreement;
 use super::error::Failure;
 use super::flights::Flights;
 use super::fresh::{self, Fresh, Job};
+use super::queues::Queues;
 use super::request::Way;
 use super::send::Senders;
 use super::spaces::Spaces;
@@ -33,6 +34,9 @@ pub(super) struct Served {
     pub(super) model: Arc<Model>,
     /// What it was built from.
     pub(super) table: ModelConfig,
+    /// What the gateway said of it that serves it: prompts are put before its texts there, and its
+    /// preprocessors run there.
+    pub(super) card: Option<Arc<Card>>,
     /// Counts on whenever an upstream's model may have been another one for a while:
     /// what was cached by then is not read any more, should the old one come back.
     pub(super) generation: u64,
@@ -41,9 +45,7 @@ pub(super) struct Served {
     pub(super) known_dimensions: Arc<KnownDimensions>,
     /// Shared with the same model before and after a change of its plugins.
     pub(super) agreement: Arc<Agreement>,
-    /// The queue of texts that the upstream refuses when they are too long, and
-    /// that of texts that it cuts.
-    pub(super) queues: Arc<[Lease<Senders>; 2]>,
+    pub(super) queues: Arc<Queues>,
     pub(super) meters: Meters,
     /// Where its entries are in the cache.
     pub(super) shelf: Arc<Shelf>,
@@ -80,6 +82,7 @@ impl Served {
         Self {
             model: self.model.clone(),
             table: self.table.clone(),
+            card: self.card.clone(),
             generation: self.generation,
             preprocessors,
             matryoshka: self.matryoshka,
@@ -114,8 +117,16 @@ impl Served {
         self.model.prompts.of(purpose)
     }
 
-    pub(super) fn queue(&self, truncate: bool) -> usize {
-        self.queues[usize::from(truncate)].index()
+    /// What its texts go through, wherever that is.
+    pub(super) fn plugin_marks(&self) -> Vec<PluginMark> {
+        let mark = |plugin: &Arc<Plugin>| PluginMark {
+            name: plugin.name().to_owned(),
+            fingerprint: plugin.fingerprint().to_owned(),
+        };
+        match &self.card {
+            Some(card) => card.preprocessors.clone(),
+            None => self.preprocessors.iter().map(mark).collect(),
+        }
     }
 
     /// Everything but the text that changes a vector. Asks the upstreams which
@@ -149,6 +160,12 @@ impl Served {
     }
 
     fn new_space(&self, identity: &str, way: Way, generation: Option<&str>) -> Space {
+        // A gateway has done all of this: its word is taken as it is, so that what one has embedded
+        // is known to the other.
+        if let Some(there) = space_of(identity, way.purpose, way.prepared) {
+            let verbatim = Space::from_hex(there).filter(|_| generation.is_none());
+            return verbatim.unwrap_or_else(|| Space::new(&[there, generation.unwrap_or_default()]));
+        }
         let max_tokens = self.model.max_tokens.map(|tokens| tokens.to_string()).unwrap_or_default();
         // Vectors of texts that were cut have other keys in the same space.
         let mut parts = vec!["1", identity, &max_tokens, "whole", self.prompt(way.purpose)];
@@ -183,8 +200,8 @@ impl Served {
         if let Some(dimensions) = self.agreement.dimensions() {
             self.known_dimensions.learn(dimensions);
         }
-        for queue in &*self.queues {
-            engine.batcher.admit(queue.index(), upstream);
+        for queue in self.queues.all() {
+            engine.batcher.admit(queue, upstream);
         }
     }
 }

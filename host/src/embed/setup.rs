@@ -11,7 +11,7 @@ use crate::cache;
 use crate::model::ModelName;
 use crate::plugin::{Plugin, PluginError, Plugins};
 use crate::tokenizer::Tokenizer;
-use crate::upstream::{self, Kind, KnownDimensions, Loading, Place, embedded};
+use crate::upstream::{self, Card, Kind, KnownDimensions, Loading, Place, embedded};
 
 use super::agreement::{Agreement, Member};
 use super::canary::Canary;
@@ -19,7 +19,9 @@ use super::catalog::Catalog;
 use super::discovery::Discovery;
 use super::families::{self, Family};
 use super::health::watch::Watch;
+use super::queues::Queues;
 use super::readiness::Readiness;
+use super::request::Way;
 use super::send::{Sender, Senders, Template, Unasked};
 use super::served::{Engine, Meters, Served};
 use super::spaces::Spaces;
@@ -27,6 +29,10 @@ use super::{Config, Embedder, Model, ModelConfig, SetupError, health};
 
 /// The upstream that the embedded model gets where no table declares one.
 const EMBEDDED_UPSTREAM: &str = "embedded";
+/// Texts in a call to a gateway, at most, where its table does not say: it spreads them itself.
+const GATEWAY_TEXTS: usize = 256;
+/// How many times the tokens of a call to a model it takes.
+const GATEWAY_TOKENS: u32 = 8;
 
 pub(super) fn embedder(
     config: Config,
@@ -61,8 +67,7 @@ pub(super) fn embedder_over(
     let searched: Vec<usize> =
         (0..n_declared).filter(|index| discovers(&upstreams[*index], &models[..n_models])).collect();
     let senders = Senders { upstreams: connect(client, &upstreams, &config.health)?, doubt: Notify::new() };
-    let slots: Vec<batcher::Upstream> =
-        upstreams.iter().map(|table| batcher::Upstream { max_in_flight: table.max_in_flight }).collect();
+    let slots: Vec<batcher::Upstream> = upstreams.iter().map(|table| slots_of(table, &batcher)).collect();
     let bulk_above = batcher.bulk_above;
     let batcher = Batcher::new(batcher, &slots, senders);
     let engine = Arc::new(Engine::new(batcher, cache));
@@ -70,7 +75,7 @@ pub(super) fn embedder_over(
     let builder = Builder { upstreams, plugins, engine: engine.clone() };
     let mut configured = BTreeMap::new();
     for model in &models {
-        let served = builder.model(model, None, false)?;
+        let served = builder.model(model, None, None, false)?;
         if configured.insert(served.model.name.clone(), Arc::new(served)).is_some() {
             return Err(other(format!("there are two [[model]] tables of the name `{}`", model.name)));
         }
@@ -88,13 +93,30 @@ pub(crate) fn discovers(upstream: &upstream::Config, models: &[ModelConfig]) -> 
     upstream.kind != Kind::Embedded && upstream.discover.unwrap_or_else(|| !is_named())
 }
 
-/// Adds the embedded model unless its name is taken, and an upstream for it
-/// unless one of its kind is declared.
+/// What the batcher has to know of `upstream`.
+fn slots_of(upstream: &upstream::Config, batcher: &batcher::Config) -> batcher::Upstream {
+    let spreads = upstream.kind == Kind::Embergate;
+    let of_gateways =
+        |n_texts, n_tokens| if spreads { (Some(n_texts), Some(n_tokens)) } else { (None, None) };
+    let (max_texts, max_tokens) =
+        of_gateways(GATEWAY_TEXTS, batcher.max_tokens.saturating_mul(GATEWAY_TOKENS));
+    batcher::Upstream {
+        max_in_flight: upstream.max_in_flight,
+        max_texts: upstream.max_texts.or(max_texts),
+        max_tokens: upstream.max_tokens.or(max_tokens),
+        spreads,
+    }
+}
+
+/// Adds the embedded model unless its name is taken, and an upstream for it unless one of its
+/// kind is declared. Where there is a gateway, the model of that name is the gateway's.
 pub(crate) fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<upstream::Config>) {
-    if models.iter().any(|model| model.name == embedded::MODEL_NAME) {
+    let declared = upstreams.iter().find(|table| table.kind == Kind::Embedded);
+    let is_taken = models.iter().any(|model| model.name == embedded::MODEL_NAME);
+    let is_there = declared.is_none() && upstreams.iter().any(|table| table.kind == Kind::Embergate);
+    if is_taken || is_there {
         return;
     }
-    let declared = upstreams.iter().find(|table| table.kind == Kind::Embedded);
     let upstream = declared.map_or_else(|| free_name(upstreams), |table| table.name.clone());
     if declared.is_none() {
         upstreams.push(upstream::Config {
@@ -104,6 +126,8 @@ pub(crate) fn add_embedded(models: &mut Vec<ModelConfig>, upstreams: &mut Vec<up
             api_key_file: None,
             discover: None,
             max_in_flight: std::thread::available_parallelism().map_or(2, Into::into),
+            max_texts: None,
+            max_tokens: None,
             timeout: std::time::Duration::from_secs(60),
         });
     }
@@ -159,8 +183,11 @@ fn connect(
         if senders.iter().any(|sender| sender.name == table.name) {
             return Err(other(format!("there are two [[upstream]] tables of the name `{}`", table.name)));
         }
-        if table.max_in_flight == 0 {
-            return Err(other(format!("upstream `{}`: `max_in_flight` must be 1 or more", table.name)));
+        if table.max_in_flight == 0 || table.max_texts == Some(0) || table.max_tokens == Some(0) {
+            return Err(other(format!(
+                "upstream `{}`: `max_in_flight`, `max_texts` and `max_tokens` must be 1 or more",
+                table.name
+            )));
         }
         let backend = client(table).map_err(other)?;
         senders.push(Sender::new(table.name.clone(), Place::of(table), table.max_in_flight, backend, health));
@@ -182,10 +209,12 @@ impl Builder {
     }
 
     /// Makes what serves the model of `table`, in the place of `before`, which is
-    /// trusted to have had the same model all the time where `keep` is set.
+    /// trusted to have had the same model all the time where `keep` is set. `card` is what the
+    /// gateway says of it that serves it.
     pub(super) fn model(
         &self,
         table: &ModelConfig,
+        card: Option<&Arc<Card>>,
         before: Option<&Served>,
         keep: bool,
     ) -> Result<Served, SetupError> {
@@ -197,9 +226,12 @@ impl Builder {
                 .map_err(|error| other(format!("[[model]] `{name}`, `aliases`: {error}")))?;
         }
         let at_upstream: Arc<str> = table.upstream_name.as_deref().unwrap_or(&table.name).into();
-        let members = self.members(table, &at_upstream)?;
-        let family = families::find(&at_upstream);
-        let tokenizer = Arc::new(self.tokenizer(table, &members)?);
+        let members = self.members(table, &at_upstream, card.is_some())?;
+        let family = card.map_or_else(|| families::find(&at_upstream), |card| family_of(card));
+        let tokenizer = match card {
+            Some(card) => card.tokenizer.clone(),
+            None => Arc::new(self.tokenizer(table, &members)?),
+        };
         let options = table.options.clone().unwrap_or_default();
         let usual = family.max_tokens.map(|usual| usual.min(options.num_ctx.unwrap_or(usual)));
         let max_tokens = table.max_tokens.or(usual);
@@ -208,41 +240,51 @@ impl Builder {
             options: options.for_texts_of(max_tokens),
         });
         let prompts = table.prompts.clone().unwrap_or_else(|| family.prompts.clone());
-        tell(table, &family);
+        if card.is_none() {
+            tell(table, &family);
+        }
         let preprocessors = self
             .preprocessors(table)
             .map_err(|error| other(format!("[[model]] `{name}`, `preprocess`: {error}")))?;
         let known_dimensions = Arc::<KnownDimensions>::default();
+        if let Some(dimensions) = card.and_then(|card| card.dimensions) {
+            known_dimensions.learn(dimensions);
+        }
         let unasked = Arc::new(Unasked::new(&name));
-        let queues = [false, true].map(|truncate| {
+        let queues = Queues::open(card.is_some(), |name, way: Way| {
             let template = Template {
                 model: at_upstream.clone(),
-                truncate,
+                way,
                 max_tokens,
                 loading: loading.clone(),
                 dimensions: known_dimensions.clone(),
                 tokenizer: tokenizer.clone(),
                 unasked: unasked.clone(),
             };
-            let way = if truncate { "cut" } else { "whole" };
-            self.engine.batcher.open(&batcher::Queue { model: name.to_string(), way }, template)
+            self.engine.batcher.open(&batcher::Queue { model: table.name.clone(), way: name }, template)
         });
         let meters = Meters::new(&name);
         let shelf = self.engine.cache.shelf(name.as_str());
         let model = Model {
             name,
-            aliases: table.aliases.clone(),
+            is_default_there: card.is_some_and(|card| card.is_default),
+            there: card.map(|card| card.preprocessors.clone()),
+            aliases: card.map_or(&table.aliases, |card| &card.aliases).clone(),
             upstream_name: at_upstream.to_string(),
             upstreams: table.upstreams.clone(),
             tokenizer,
             max_tokens,
             prompts,
-            preprocess: table.preprocess.clone(),
-            truncate: table.truncate,
+            preprocess: match card {
+                Some(card) => card.preprocessors.iter().map(|mark| mark.name.clone()).collect(),
+                None => table.preprocess.clone(),
+            },
+            truncate: card.map_or(table.truncate, |card| card.truncate),
         };
         Ok(Served {
             model: Arc::new(model),
             table: table.clone(),
+            card: card.cloned(),
             generation: generation.unwrap_or_else(|| self.engine.next_generation()),
             preprocessors,
             matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
@@ -269,7 +311,12 @@ impl Builder {
         (!is_same).then(|| served.with(preprocessors))
     }
 
-    fn members(&self, table: &ModelConfig, at_upstream: &str) -> Result<Vec<Member>, SetupError> {
+    fn members(
+        &self,
+        table: &ModelConfig,
+        at_upstream: &str,
+        is_found: bool,
+    ) -> Result<Vec<Member>, SetupError> {
         if table.upstreams.is_empty() {
             return Err(other(format!(
                 "model `{}` names no upstream; there are: {}",
@@ -285,6 +332,12 @@ impl Builder {
                 upstream: upstream.clone(),
                 known: self.known(upstream),
             })?;
+            if self.upstreams[index].kind == Kind::Embergate && !is_found {
+                return Err(other(format!(
+                    "model `{}` names the upstream `{upstream}`, which is a gateway: its models are found there and served as they are; take the [[model]] table out",
+                    table.name
+                )));
+            }
             if self.upstreams[index].kind == Kind::Embedded && at_upstream != embedded::MODEL_NAME {
                 return Err(other(format!(
                     "model `{}` is asked of the embedded upstream `{upstream}`, which has no `{at_upstream}`: set `upstream_name = \"{}\"`",
@@ -326,6 +379,12 @@ impl Builder {
             None => names.join(", "),
         }
     }
+}
+
+/// What a gateway says of a model, in the words of families.
+fn family_of(card: &Card) -> Family {
+    let prompts = super::Prompts { query: card.query_prompt.clone(), document: card.document_prompt.clone() };
+    Family { prompts, matryoshka: card.matryoshka, max_tokens: card.max_tokens }
 }
 
 /// A prompt that was put there by name alone should not be a secret.

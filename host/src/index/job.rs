@@ -42,12 +42,15 @@ impl Job {
         let embedder = &indexer.embedder;
         let name = ModelName::new(&collection.model)
             .map_err(|source| IndexError::Model { collection: collection.name.clone(), source })?;
-        let model = embedder.find(&name).await.ok_or(EmbedError::UnknownModel(name))?;
+        let model = embedder.find(&name).await.ok_or_else(|| embedder.unknown(name))?;
         let name = model.name.clone();
         let max_tokens = max_tokens(collection, &model)?;
         let common = [max_tokens.to_string(), collection.language.clone().unwrap_or_default()];
         let media_types: BTreeSet<_> = scan.files.iter().map(|file| file.media_type).collect();
         let recipes = Recipes::new(&indexer.plugins, collection, &model.preprocess, &common, media_types)?;
+        if let Some(differing) = model.differing(recipes.preprocessors()) {
+            return Err(IndexError::PluginDiffers { collection: collection.name.clone(), differing });
+        }
         Ok(Self {
             collection: Collection {
                 name: collection.name.clone(),

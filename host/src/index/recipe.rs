@@ -67,6 +67,11 @@ impl Recipes {
         Ok(Self(recipes))
     }
 
+    /// The preprocessors of all recipes, those of several more than once.
+    pub(super) fn preprocessors(&self) -> impl Iterator<Item = &Plugin> {
+        self.0.values().flat_map(|recipe| &recipe.preprocessors).map(|plugin| &**plugin)
+    }
+
     pub(super) fn of(&self, media_type: &str) -> Option<&Recipe> {
         self.0.get(media_type)
     }

@@ -29,6 +29,10 @@ pub(super) enum Route {
     /// What generates text, which is refused too.
     OllamaGenerate,
     Openapi,
+    /// What another gateway asks.
+    Gateway,
+    GatewaySpaces,
+    GatewayTokenizer,
 }
 
 /// Whose errors a path speaks.
@@ -66,6 +70,9 @@ impl Route {
             Self::OllamaManage => "/api/{manage}",
             Self::OllamaGenerate => "/api/{generate}",
             Self::Openapi => "/openapi.json",
+            Self::Gateway => "/api/embergate",
+            Self::GatewaySpaces => "/api/embergate/spaces/{id}",
+            Self::GatewayTokenizer => "/api/embergate/tokenizers/{id}",
         }
     }
 
@@ -86,7 +93,10 @@ impl Route {
             | Self::OpenaiModel
             | Self::OllamaTags
             | Self::OllamaPs
-            | Self::OllamaVersion => Methods::READ,
+            | Self::OllamaVersion
+            | Self::Gateway
+            | Self::GatewaySpaces
+            | Self::GatewayTokenizer => Methods::READ,
             Self::OpenaiEmbeddings | Self::OllamaEmbed | Self::OllamaEmbeddings | Self::OllamaShow => {
                 Methods::POST
             }
@@ -150,6 +160,9 @@ pub(super) const APIS: &[(&str, Route)] = &[
     ("/api/ps", Route::OllamaPs),
     ("/api/show", Route::OllamaShow),
     ("/api/version", Route::OllamaVersion),
+    ("/api/embergate", Route::Gateway),
+    ("/api/embergate/spaces/{*id}", Route::GatewaySpaces),
+    ("/api/embergate/tokenizers/{*id}", Route::GatewayTokenizer),
     ("/api/pull", Route::OllamaManage),
     ("/api/push", Route::OllamaManage),
     ("/api/create", Route::OllamaManage),

@@ -19,7 +19,7 @@ use super::failures::Failures;
 use super::route::{Api, Route, Routes};
 use super::shared::Shared;
 use super::timing::SERVER_TIMING;
-use super::{admin, guard, head, health, ollama, openai, openapi, trace};
+use super::{admin, gateways, guard, head, health, ollama, openai, openapi, trace};
 
 /// What answers on one listener.
 pub(super) struct Service {
@@ -138,6 +138,11 @@ impl Service {
                 ollama::show(shared, exchange, &body.bytes).await
             }
             Route::OllamaVersion => Ok(ollama::version()),
+            Route::Gateway => Ok(gateways::about(shared)),
+            Route::GatewaySpaces => {
+                gateways::spaces(shared, exchange, id.as_deref().unwrap_or_default()).await
+            }
+            Route::GatewayTokenizer => gateways::tokenizer(shared, id.as_deref().unwrap_or_default()),
             Route::OllamaManage => Err(ollama::no_management(exchange.uri.path())),
             Route::OllamaGenerate => Err(ollama::no_generation(exchange.uri.path())),
         }

@@ -87,6 +87,7 @@ mod tests {
             truncate: false,
             loading: Arc::default(),
             dimensions: Arc::new(dimensions),
+            manner: crate::upstream::Manner::PLAIN,
         };
         let got = embeddings("u", &call, vectors.iter().map(|vector| vector.to_vec()).collect());
         assert_eq!(got.map(|all| all.len()).map_err(|error| error.class()), want);

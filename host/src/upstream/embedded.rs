@@ -82,7 +82,8 @@ impl Backend for Embedded {
 
     async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
         let digest = Some(digest().to_owned());
-        Ok(vec![Offered { name: MODEL_NAME.to_owned(), digest, embeds: Some(true), context: None }])
+        let name = MODEL_NAME.to_owned();
+        Ok(vec![Offered { name, digest, embeds: Some(true), context: None, card: None }])
     }
 
     async fn reach(&self) -> Result<(), UpstreamError> {
@@ -148,6 +149,7 @@ mod tests {
             truncate: false,
             loading: Arc::default(),
             dimensions: Arc::default(),
+            manner: crate::upstream::Manner::PLAIN,
         };
         Embedded::new("embedded".into()).embed(call).await.unwrap().texts
     }

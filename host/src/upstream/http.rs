@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Config, TextFault, UpstreamError, vectors};
 
 /// Another gateway behind this one must put no second prompt before a text.
-const PURPOSE: &str = "x-embergate-purpose";
+pub(super) const PURPOSE: &str = "x-embergate-purpose";
 /// How long a question that costs the upstream nothing may take.
 const QUICK: Duration = Duration::from_secs(5);
 /// Bytes of an answer without vectors, and of what surrounds vectors, at most.
@@ -30,7 +30,7 @@ pub(super) struct Peer {
     pub(super) url: String,
     base: Url,
     client: Client,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl Peer {
@@ -67,6 +67,19 @@ impl Peer {
         Question { request, within: self.timeout }
     }
 
+    /// The same with `headers`, that of the purpose among them.
+    pub(super) fn post_with<T: serde::Serialize + ?Sized>(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: &T,
+    ) -> Question {
+        Question {
+            request: self.client.post(self.join(path)).headers(headers).json(body),
+            within: self.timeout,
+        }
+    }
+
     /// The same, answered from memory.
     pub(super) fn post_quick<T: serde::Serialize + ?Sized>(&self, path: &str, body: &T) -> Question {
         let within = self.timeout.min(QUICK);
@@ -79,6 +92,11 @@ impl Peer {
         Question { request: self.client.get(self.join(path)).timeout(within), within }
     }
 
+    /// A question that may take as long as a call.
+    pub(super) fn get_slow(&self, path: &str) -> Question {
+        Question { request: self.client.get(self.join(path)), within: self.timeout }
+    }
+
     /// Sends `question` and reads its answer, of which `n_vectors` may be a part.
     pub(super) async fn ask(&self, question: Question, n_vectors: usize) -> Result<Answer, UpstreamError> {
         let Question { request, within } = question;
@@ -87,6 +105,7 @@ impl Peer {
         if status.is_redirection() {
             return Err(self.nonsense(redirect(&response)));
         }
+        let told = Told::by(response.headers());
         let max = PLAIN_BYTES + n_vectors.saturating_mul(VECTOR_BYTES);
         let mut body = Vec::with_capacity(response.content_length().unwrap_or(0).min(max as u64) as usize);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(error, within))? {
@@ -95,7 +114,7 @@ impl Peer {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body })
+        Ok(Answer { status, told, body })
     }
 
     /// Reads `answer` as JSON.
@@ -178,7 +197,29 @@ pub(super) struct Question {
 /// A whole answer.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    pub(super) told: Told,
     pub(super) body: Vec<u8>,
+}
+
+/// What the headers of an answer say about asking again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) retry_after: Option<Duration>,
+    /// The same would fail again.
+    pub(super) is_final: bool,
+}
+
+impl Told {
+    fn by(headers: &HeaderMap) -> Self {
+        let word = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let number = |name: &str| word(name).and_then(|value| value.trim().parse().ok());
+        // A date is not read: what comes from a clock elsewhere may lie in any time.
+        let seconds = number(RETRY_AFTER.as_str()).map(Duration::from_secs);
+        Self {
+            retry_after: number("retry-after-ms").map(Duration::from_millis).or(seconds),
+            is_final: word("x-should-retry").is_some_and(|value| value.eq_ignore_ascii_case("false")),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +281,7 @@ pub(super) fn text_fault(message: &str) -> Option<TextFault> {
 
 /// The error message in a body, as Ollama, OpenAI and text-embeddings-inference
 /// write it; else the start of the body.
-fn message_of(body: &[u8]) -> String {
+pub(super) fn message_of(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Body {
         error: Option<Error>,

@@ -39,8 +39,8 @@ struct Request<'c> {
 }
 
 #[derive(Deserialize)]
-struct List {
-    data: Vec<Item>,
+pub(super) struct List {
+    pub(super) data: Vec<Item>,
     usage: Option<Usage>,
 }
 
@@ -64,7 +64,7 @@ struct Usage {
 }
 
 #[derive(Deserialize)]
-struct Item {
+pub(super) struct Item {
     index: usize,
     embedding: Vector,
 }
@@ -117,8 +117,13 @@ impl Backend for Openai {
             return Err(self.peer.failure("models", &answer));
         }
         let list: ModelList = self.peer.parse(&answer)?;
-        let offered =
-            |model: ListedModel| Offered { name: model.id, digest: None, embeds: None, context: None };
+        let offered = |model: ListedModel| Offered {
+            name: model.id,
+            digest: None,
+            embeds: None,
+            context: None,
+            card: None,
+        };
         Ok(list.data.unwrap_or_default().into_iter().map(offered).collect())
     }
 
@@ -129,7 +134,7 @@ impl Backend for Openai {
 }
 
 /// Puts vectors in the order of their `index`, each of which must be there once.
-fn in_order(items: Vec<Item>) -> Result<Vec<Vec<f32>>, String> {
+pub(super) fn in_order(items: Vec<Item>) -> Result<Vec<Vec<f32>>, String> {
     let mut places: Vec<Option<Vec<f32>>> = (0..items.len()).map(|_| None).collect();
     for item in items {
         match places.get_mut(item.index) {

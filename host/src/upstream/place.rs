@@ -22,7 +22,7 @@ impl Place {
         let provider = match config.kind {
             Kind::Ollama => "ollama",
             Kind::Openai => "openai",
-            Kind::Embedded => "embergate",
+            Kind::Embergate | Kind::Embedded => "embergate",
         };
         let url = config.url.as_deref().and_then(|url| Url::parse(url).ok());
         let address = url.as_ref().and_then(Url::host_str).map(str::to_owned);

@@ -21,6 +21,9 @@ const PATHS: &[&str] = &[
     "/api/show",
     "/api/ps",
     "/api/version",
+    "/api/embergate",
+    "/api/embergate/spaces/static-embed-en-256",
+    "/api/embergate/tokenizers/00",
 ];
 
 const NAMES: &[&str] = &[

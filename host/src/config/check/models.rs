@@ -33,6 +33,20 @@ impl Faults {
                 );
                 self.add(format!("model.{at}.upstreams"), message, there_are(&upstreams));
             }
+            let is_gateway = |table: &&upstream::Config| {
+                table.kind == upstream::Kind::Embergate && model.upstreams.contains(&table.name)
+            };
+            if let Some(gateway) = config.upstreams.iter().find(is_gateway) {
+                let message = format!(
+                    "model `{}` names the upstream `{}`, which is a gateway: its models are found there, with their names, prompts and plugins",
+                    model.name, gateway.name
+                );
+                self.add(
+                    format!("model.{at}.upstreams"),
+                    message,
+                    "take the [[model]] table out, or set `kind = \"openai\"` at the upstream",
+                );
+            }
             if let Some(max_tokens) = model.max_tokens {
                 self.bound(&format!("model.{at}.max_tokens"), "model.max_tokens", max_tokens.into());
             }

@@ -2,10 +2,11 @@
 //! decisions without a clock or a task.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::embed::families::{self, Family};
 use crate::model::ModelName;
-use crate::upstream::Offered;
+use crate::upstream::{Card, Offered};
 
 /// Tokens that are asked for where only the upstream says what a model takes:
 /// servers reserve memory for all that they are asked to take at once.
@@ -19,6 +20,8 @@ const NAMES_FOR_EACH: usize = 10;
 pub(super) struct Offer {
     pub(super) digest: Option<String>,
     pub(super) context: Option<u32>,
+    /// How it is served there, at a gateway.
+    pub(super) card: Option<Arc<Card>>,
 }
 
 /// The embedding models of one upstream.
@@ -37,7 +40,7 @@ pub(super) fn embedding_models(models: Vec<Offered>) -> Offers {
         .filter_map(|model| {
             // What cannot be asked for by name is of no use to anybody.
             let name = ModelName::new(&model.name).ok()?;
-            Some((name, Offer { digest: model.digest, context: model.context }))
+            Some((name, Offer { digest: model.digest, context: model.context, card: model.card }))
         })
         .collect()
 }
@@ -97,7 +100,10 @@ impl Findings {
         for (place, offers) in self.offers.iter().enumerate() {
             for (name, offer) in offers.iter().flatten() {
                 if !self.taken.contains(&whole(name.as_str())) {
-                    all.entry(name.clone()).or_default().push((place, offer.clone()));
+                    let places = all.entry(name.clone()).or_default();
+                    if may_join(places, offer) {
+                        places.push((place, offer.clone()));
+                    }
                 }
             }
         }
@@ -118,9 +124,18 @@ impl Findings {
     }
 }
 
+/// Whether `offer` is served together with those of `places`: what a gateway makes of a text is not
+/// what a model does, and two gateways have to make the same of it.
+fn may_join(places: &Places, offer: &Offer) -> bool {
+    places.first().is_none_or(|(_, first)| first.card == offer.card)
+}
+
 /// Tokens that the model at `places` takes: what all its upstreams allow, and no
 /// more than its family is used with.
 pub(super) fn max_tokens(name: &ModelName, places: &Places) -> Option<u32> {
+    if let Some((_, Offer { card: Some(card), .. })) = places.first() {
+        return card.max_tokens;
+    }
     let usual = families::find(name.as_str()).max_tokens;
     match places.iter().filter_map(|(_, offer)| offer.context).min() {
         Some(context) => Some(context.min(usual.unwrap_or(MAX_CONTEXT))),
@@ -140,7 +155,7 @@ mod tests {
     use super::*;
 
     fn offered(name: &str, embeds: Option<bool>) -> Offered {
-        Offered { name: name.to_owned(), digest: Some("d".into()), embeds, context: None }
+        Offered { name: name.to_owned(), digest: Some("d".into()), embeds, context: None, card: None }
     }
 
     fn offers(names: &[&str]) -> Offers {
@@ -194,7 +209,7 @@ mod tests {
         assert_eq!(findings.learn(0, offers(&["a", "b"])), change(&["a", "b"], &[]));
         assert_eq!(findings.learn(0, offers(&["a", "b"])), None);
         assert_eq!(findings.learn(0, offers(&["b"])), change(&[], &["a"]));
-        let other = Offer { digest: Some("e".into()), context: None };
+        let other = Offer { digest: Some("e".into()), context: None, card: None };
         assert_eq!(findings.learn(0, Offers::from([(name("b"), other)])), change(&["b"], &["b"]));
     }
 
@@ -239,7 +254,7 @@ mod tests {
 
     #[track_caller]
     fn check_tokens(model: &str, contexts: &[Option<u32>], want: Option<u32>) {
-        let offer = |context: &Option<u32>| Offer { digest: None, context: *context };
+        let offer = |context: &Option<u32>| Offer { digest: None, context: *context, card: None };
         let places = contexts.iter().map(offer).enumerate().collect();
         assert_eq!(max_tokens(&name(model), &places), want);
     }

@@ -56,8 +56,13 @@ impl Backend for Fake {
         if self.is_down.load(Ordering::Relaxed) {
             return Err(UpstreamError::Busy { upstream: "fake".into() });
         }
-        let offered =
-            |name: &&str| Offered { name: (*name).into(), digest: None, embeds: Some(true), context: None };
+        let offered = |name: &&str| Offered {
+            name: (*name).into(),
+            digest: None,
+            embeds: Some(true),
+            context: None,
+            card: None,
+        };
         Ok(self.models.lock().unwrap().iter().map(offered).collect())
     }
 
@@ -90,7 +95,7 @@ impl Bench {
         };
         let upstreams = names.iter().zip(fakes).map(sender).collect();
         let senders = Senders { upstreams, doubt: Notify::new() };
-        let slots = vec![batcher::Upstream { max_in_flight: 1 }; fakes.len()];
+        let slots = vec![batcher::Upstream::with_slots(1); fakes.len()];
         let batcher = Batcher::new(batcher::Config::default(), &slots, senders);
         let engine = Arc::new(Engine::new(batcher, &cache::Config::default()));
         let builder = Builder {

@@ -164,6 +164,8 @@ fn says(error: &UpstreamError) -> Says {
         UpstreamError::NoModel { .. }
         | UpstreamError::NotEmbedding { .. }
         | UpstreamError::Busy { .. }
+        | UpstreamError::Denied { .. }
+        | UpstreamError::NoGateway { .. }
         | UpstreamError::Refused { .. } => Says::Fine,
     }
 }

@@ -102,10 +102,14 @@ fn upstream_fate(error: &UpstreamError) -> Fate {
             Fate(StatusCode::BAD_REQUEST, Some("model_not_supported"), Some("model"), Retry::Never)
         }
         UpstreamError::Busy { .. } => busy(RETRY_AFTER_UNKNOWN),
-        UpstreamError::Refused { .. } => hopeless(StatusCode::BAD_GATEWAY, "upstream_refused"),
+        UpstreamError::Refused { .. } | UpstreamError::Denied { .. } => {
+            hopeless(StatusCode::BAD_GATEWAY, "upstream_refused")
+        }
         UpstreamError::Fault { .. } => again(StatusCode::BAD_GATEWAY, "upstream_failed"),
         // A wrong address, or something else that answers there: it will do so again.
-        UpstreamError::Nonsense { .. } => hopeless(StatusCode::BAD_GATEWAY, "upstream_failed"),
+        UpstreamError::Nonsense { .. } | UpstreamError::NoGateway { .. } => {
+            hopeless(StatusCode::BAD_GATEWAY, "upstream_failed")
+        }
         UpstreamError::Count { .. } | UpstreamError::Dimensions { .. } | UpstreamError::Embedding { .. } => {
             hopeless(StatusCode::BAD_GATEWAY, "upstream_wrong")
         }

@@ -28,6 +28,9 @@ pub(in crate::server) fn upstream(error: &UpstreamError) -> String {
         UpstreamError::Nonsense { upstream, .. } => {
             format!("upstream `{upstream}` answered with something else than embeddings")
         }
+        UpstreamError::NoGateway { upstream, .. } => {
+            format!("upstream `{upstream}` is no gateway to work with")
+        }
         _ => error.to_string(),
     }
 }

@@ -56,6 +56,9 @@ pub(super) fn of_route(route: Route) -> Option<Need> {
         | Route::OllamaPs
         | Route::OllamaShow
         | Route::OllamaVersion
+        | Route::Gateway
+        | Route::GatewaySpaces
+        | Route::GatewayTokenizer
         | Route::OllamaManage
         | Route::OllamaGenerate => &[Right::Embed, Right::Search, Right::Index],
         Route::Metrics

@@ -106,7 +106,7 @@ fn offered(tag: Tag, shown: &Shown) -> Offered {
         None => shown.get(&tag.digest).unwrap_or_default(),
     };
     let context = facts.context.filter(|tokens| 0 < *tokens);
-    Offered { name: tag.name, digest: Some(tag.digest), embeds: facts.embeds, context }
+    Offered { name: tag.name, digest: Some(tag.digest), embeds: facts.embeds, context, card: None }
 }
 
 /// What a model says of itself. One that cannot be asked about is no reason to

@@ -1,0 +1,260 @@
+//! Another gateway, asked as nobody else is: it is told what texts are for, whether they are
+//! prepared and how urgent they are, and does with them what it does with its own clients' texts.
+//!
+//! What it says of its models (`/api/embergate`) is enough to prepare texts for them here as
+//! there: tokenizer, prompts, limits, and the fingerprints of the spaces that its vectors are of.
+//! So a collection is the same one, whichever of the two has embedded its chunks.
+
+mod facts;
+mod flow;
+mod lists;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use self::facts::{Facts, Tokenizers};
+use self::flow::Flow;
+use self::lists::Bounds;
+use super::http::{Answer, LIST_VECTORS, PURPOSE, Peer, message_of};
+use super::ollama::alone;
+use super::openai::{List, in_order};
+use super::{Answers, Backend, Call, Identity, Offered, UpstreamError, check};
+
+pub use self::facts::space_of;
+
+/// How long to wait where nothing is said of it.
+const WAIT: Duration = Duration::from_secs(1);
+/// A `tokenizer.json` may be as long as this many vectors, 64 MiB.
+const TOKENIZER_VECTORS: usize = 128;
+
+/// What the gateway is told of texts.
+const LANE: &str = "x-embergate-lane";
+const PREPARED: &str = "x-embergate-prepared";
+const TIMEOUT: &str = "x-embergate-timeout-ms";
+
+pub(super) struct Embergate {
+    peer: Peer,
+    flow: Flow,
+    tokenizers: Tokenizers,
+    /// As it said them last.
+    bounds: Mutex<Bounds>,
+}
+
+impl Embergate {
+    pub(super) fn new(peer: Peer, max_in_flight: usize) -> Self {
+        let flow = Flow::new(max_in_flight);
+        Self { peer, flow, tokenizers: Tokenizers::default(), bounds: Mutex::default() }
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the gateway says of itself and its models.
+    async fn facts(&self) -> Result<Facts, UpstreamError> {
+        let answer = self.peer.ask(self.peer.get("/api/embergate"), LIST_VECTORS).await?;
+        match answer.status {
+            StatusCode::OK => match Facts::read(&answer.body) {
+                Some(read) => read.map_err(|reason| self.no_gateway(reason)),
+                None => Err(self.stranger().await),
+            },
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Err(self.stranger().await),
+            _ => Err(self.failure("models", &answer)),
+        }
+    }
+
+    /// Who it is that does not answer as a gateway should.
+    async fn stranger(&self) -> UpstreamError {
+        #[derive(Deserialize)]
+        struct Version {
+            version: String,
+            embergate: Option<String>,
+        }
+        let answer = self.peer.ask(self.peer.get("/api/version"), 0).await;
+        let version = answer.ok().and_then(|answer| self.peer.parse::<Version>(&answer).ok());
+        let reason = match version {
+            Some(Version { embergate: Some(version), .. }) => format!(
+                "it is Embergate {version}, which other gateways cannot ask yet: upgrade it to {}",
+                env!("CARGO_PKG_VERSION")
+            ),
+            Some(Version { version, .. }) => {
+                format!("it speaks as Ollama {version} does, and is no Embergate")
+            }
+            None => "it is no Embergate".to_owned(),
+        };
+        self.no_gateway(reason)
+    }
+
+    fn no_gateway(&self, reason: String) -> UpstreamError {
+        UpstreamError::NoGateway { upstream: self.peer.name.clone(), url: self.peer.url.clone(), reason }
+    }
+
+    /// Fetches what texts are counted by, where it is not known.
+    async fn learn_tokenizers(&self, facts: &Facts) -> Result<(), UpstreamError> {
+        for id in facts.tokenizers() {
+            if self.tokenizers.knows(id) {
+                continue;
+            }
+            let question = self.peer.get_slow(&format!("/api/embergate/tokenizers/{id}"));
+            let answer = self.peer.ask(question, TOKENIZER_VECTORS).await?;
+            if !answer.status.is_success() {
+                return Err(self.failure("tokenizers", &answer));
+            }
+            let learnt = self.tokenizers.learn(id.to_owned(), answer.body).await;
+            learnt.map_err(|reason| self.peer.nonsense(reason))?;
+        }
+        Ok(())
+    }
+
+    /// The vectors of `body`'s texts, waiting as often as the gateway says so, for as long as
+    /// one call may take.
+    async fn vectors(&self, call: &Call, body: &Request<'_>) -> Result<Vec<Vec<f32>>, UpstreamError> {
+        let until = Instant::now() + self.peer.timeout;
+        let busy = || UpstreamError::Busy { upstream: self.peer.name.clone() };
+        loop {
+            let turn = self.flow.turn(until).await.ok_or_else(busy)?;
+            let question = self.peer.post_with("/v1/embeddings", self.headers(call), body);
+            let answer = match self.peer.ask(question, body.input.len()).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    if matches!(error, UpstreamError::Timeout { .. }) {
+                        turn.too_much(Duration::ZERO);
+                    }
+                    return Err(error);
+                }
+            };
+            if answer.status.is_success() {
+                turn.went_well();
+                let list: List = self.peer.parse(&answer)?;
+                return in_order(list.data).map_err(|reason| self.peer.nonsense(reason));
+            }
+            let Some(wait) = comes_later(&answer) else {
+                return Err(self.failure(&call.model, &answer));
+            };
+            turn.too_much(wait);
+            if until < Instant::now() + wait {
+                return Err(busy());
+            }
+        }
+    }
+
+    fn headers(&self, call: &Call) -> HeaderMap {
+        let word = HeaderValue::from_static;
+        let millis = u64::try_from(self.peer.timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        let mut headers = HeaderMap::from_iter(
+            [
+                (PURPOSE.parse().ok(), word(call.manner.purpose.as_str())),
+                (TIMEOUT.parse().ok(), HeaderValue::from(millis)),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name?, value))),
+        );
+        if call.manner.prepared {
+            headers.insert(PREPARED, word("true"));
+        }
+        // A key without the right `index` may embed all the same, if it does not ask for the lane.
+        if call.manner.is_bulk && call.manner.prepared {
+            headers.insert(LANE, word("bulk"));
+        }
+        headers
+    }
+
+    fn failure(&self, model: &str, answer: &Answer) -> UpstreamError {
+        let upstream = self.peer.name.clone();
+        let message = message_of(&answer.body);
+        match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamError::Denied { upstream, message },
+            // A limit of the key that waiting does not lift.
+            StatusCode::TOO_MANY_REQUESTS if answer.told.is_final => {
+                UpstreamError::Denied { upstream, message }
+            }
+            StatusCode::SERVICE_UNAVAILABLE if comes_later(answer).is_none() => {
+                UpstreamError::Fault { upstream, message }
+            }
+            _ => self.peer.failure(model, answer),
+        }
+    }
+}
+
+/// How long to wait before the same is asked again; nothing where that is no use.
+fn comes_later(answer: &Answer) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Error,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        code: Option<String>,
+    }
+    let code = || serde_json::from_slice::<Body>(&answer.body).ok().and_then(|body| body.error.code);
+    let is_full = match answer.status {
+        StatusCode::TOO_MANY_REQUESTS => !answer.told.is_final,
+        // What stands before a gateway says so too; its own say of an upstream is none of that.
+        StatusCode::SERVICE_UNAVAILABLE => code().is_none(),
+        _ => false,
+    };
+    is_full.then(|| answer.told.retry_after.unwrap_or(WAIT))
+}
+
+#[derive(Serialize)]
+struct Request<'c> {
+    model: &'c str,
+    input: Vec<&'c str>,
+    truncate: bool,
+    encoding_format: &'static str,
+}
+
+#[async_trait]
+impl Backend for Embergate {
+    async fn embed(&self, call: Call) -> Result<Answers, UpstreamError> {
+        let mut vectors = Vec::with_capacity(call.texts.len());
+        for list in lists::split(&call.texts, self.bounds()) {
+            let input = match list {
+                Ok(texts) => texts.iter().map(AsRef::as_ref).collect(),
+                Err(message) => {
+                    let upstream = self.peer.name.clone();
+                    return alone(&call, UpstreamError::Refused { upstream, message });
+                }
+            };
+            let body =
+                Request { model: &call.model, input, truncate: call.truncate, encoding_format: "base64" };
+            match self.vectors(&call, &body).await {
+                Ok(some) => vectors.extend(some),
+                Err(error) => return alone(&call, error),
+            }
+        }
+        let embeddings = check::embeddings(&self.peer.name, &call, vectors)?;
+        // It has counted texts with what it put before them, and says itself where it cuts.
+        Ok(Answers { texts: embeddings.into_iter().map(Ok).collect(), n_tokens: None })
+    }
+
+    /// All spaces of the model: where one of them is another, the model is.
+    async fn identity(&self, model: &str) -> Result<Identity, UpstreamError> {
+        let question = self.peer.get_slow(&format!("/api/embergate/spaces/{model}"));
+        let answer = self.peer.ask(question, 0).await?;
+        if !answer.status.is_success() {
+            return Err(self.failure(model, &answer));
+        }
+        let spaces: facts::Spaces = self.peer.parse(&answer)?;
+        let text = spaces.identity().map_err(|reason| self.peer.nonsense(reason))?;
+        Ok(Identity { text, is_read: true })
+    }
+
+    async fn models(&self) -> Result<Vec<Offered>, UpstreamError> {
+        let facts = self.facts().await?;
+        self.learn_tokenizers(&facts).await?;
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = facts.bounds();
+        Ok(facts.into_offered(&self.tokenizers))
+    }
+
+    async fn reach(&self) -> Result<(), UpstreamError> {
+        // Whether its upstreams are well is its own affair, and told with the answers.
+        self.peer.ask(self.peer.get("/healthz"), 0).await.map(|_| ())
+    }
+}
