@@ -20,7 +20,7 @@ mod qdrant;
 mod resume;
 mod serve;
 mod store;
-mod transfer;
+mod through;
 mod upstream;
 
 use embergate_test_support::binary::Desk;

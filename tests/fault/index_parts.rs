@@ -31,12 +31,26 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) async fn new() -> Self {
+        Self::with_plugins(&[]).await
+    }
+
+    /// The same with a `[[plugin]]` table.
+    pub(crate) async fn with_plugin(table: &str) -> Self {
+        Self::with_plugins(&[toml::from_str(table).unwrap()]).await
+    }
+
+    async fn with_plugins(tables: &[plugin::PluginConfig]) -> Self {
         let cache_dir = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
         let config = plugin::Config { dir: "none".into(), cache_dir, ..Default::default() };
-        let plugins = Arc::new(Plugins::load(&config, &[]).await.unwrap());
+        let plugins = Arc::new(Plugins::load(&config, tables).await.unwrap());
         let upstream = toml::from_str("name = \"built-in\"\nkind = \"embedded\"").unwrap();
         let embedder = spawn(upstream, MODEL, &plugins);
         Self { plugins, embedder }
+    }
+
+    /// The same with another embedder.
+    pub(crate) fn with_embedder(&self, embedder: Arc<Embedder>) -> Self {
+        Self { plugins: Arc::clone(&self.plugins), embedder }
     }
 
     /// The same with a model server at `url`.
