@@ -111,7 +111,7 @@ impl Default for Config {
             max_file: crate::units::ByteSize::mib(64),
             max_documents: 4,
             batch_texts: 256,
-            batch_documents: 64,
+            batch_documents: 256,
             max_batches: 2,
             timeout: Duration::from_secs(10 * 60),
             max_repeats: 8,

@@ -4,6 +4,7 @@ pub(crate) mod cached; // cache hits, against a bare server
 mod faults; // upstreams that fail, are killed, or crash on a text
 mod fleet; // several upstreams and what they can do
 mod fresh; // texts that nobody embedded before, against the upstream and nginx
+mod index_http; // ten thousand documents, in lists and by the command
 mod lanes; // questions while bulk work runs
 mod litellm; // the peer
 pub(crate) mod memory; // ten minutes of everything
@@ -47,6 +48,7 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene { lines: &[litellm::MISSES], times: 3, run: |_| Box::pin(litellm::misses()) },
     Scene { lines: &[litellm::MEMORY], times: 3, run: |_| Box::pin(litellm::memory()) },
     Scene { lines: &[fleet::PATTERN], times: 3, run: |_| Box::pin(fleet::pattern()) },
+    Scene { lines: index_http::LINES, times: 3, run: |_| Box::pin(index_http::measure()) },
     Scene { lines: memory::LINES, times: 1, run: |duration| Box::pin(memory::measure(duration)) },
 ];
 

@@ -234,6 +234,23 @@ pub(crate) fn pattern(simulator: &Server) -> Result<Server, String> {
     listening(command, port, Some(folder))
 }
 
+/// Seconds that the script takes which sends `server` the first `n` documents of `folder`, one after the other.
+///
+/// # Errors
+/// It is not installed, or says why it failed.
+pub(crate) fn one_by_one(server: &Server, folder: &Path, n: usize) -> Result<f64, String> {
+    let mut command = Command::new(peer("python")?);
+    command
+        .arg(Path::new(TEMPLATES).join("one_by_one.py"))
+        .args([&format!("http://{}", server.host()), MODEL])
+        .arg(folder)
+        .arg(n.to_string());
+    let output = command.output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = || format!("one_by_one.py: {}", String::from_utf8_lossy(&output.stderr));
+    said.trim().parse().map_err(|_| failed())
+}
+
 fn template(name: &str) -> String {
     fs::read_to_string(Path::new(TEMPLATES).join(name)).expect("templates are beside this benchmark")
 }

@@ -74,7 +74,7 @@ pub(crate) async fn measure(slower: u64) -> Result<Vec<Run>, String> {
 }
 
 /// Texts a second that `upstream` embeds when it is asked in the way that suits it best.
-async fn best(upstream: &Server) -> Result<f64, String> {
+pub(crate) async fn best(upstream: &Server) -> Result<f64, String> {
     let mut best: f64 = 0.0;
     for n_texts in LISTS {
         let lists = texts::fresh(Api::Ollama, &upstream.host(), n_texts);
