@@ -142,6 +142,7 @@ impl Searcher {
             dimensions: None,
             lane: Some(Lane::Interactive),
             prepared: false,
+            space: None,
             deadline: Instant::now() + self.embedder.timeout(),
         };
         let answer = self.embedder.embed(request).await?;

@@ -84,6 +84,8 @@ pub struct Call {
     /// What all answers of this model agree on, whichever upstream gave them.
     pub dimensions: Arc<KnownDimensions>,
     pub manner: Manner,
+    /// What a gateway said that its vectors are of when it was last agreed on.
+    pub space: Option<String>,
 }
 
 /// What a gateway has to know of texts; others get them as their model should.
@@ -207,6 +209,10 @@ pub enum UpstreamError {
     Denied { upstream: String, message: String },
     #[error("upstream `{upstream}` at {url} is no gateway to work with: {reason}")]
     NoGateway { upstream: String, url: String, reason: String },
+    #[error(
+        "`{model}` at upstream `{upstream}` gives other vectors than before: it, its prompt, its limit or its plugins have changed there"
+    )]
+    OtherSpace { upstream: String, model: String },
     #[error("upstream `{upstream}` refused the call: {message}")]
     Refused { upstream: String, message: String },
     #[error("upstream `{upstream}` failed: {message}")]
@@ -248,6 +254,7 @@ impl UpstreamError {
             | Self::Busy { .. }
             | Self::Denied { .. }
             | Self::NoGateway { .. }
+            | Self::OtherSpace { .. }
             | Self::Refused { .. }
             | Self::Count { .. }
             | Self::Dimensions { .. }
@@ -265,6 +272,7 @@ impl UpstreamError {
             Self::Busy { .. } => "busy",
             Self::Denied { .. } => "denied",
             Self::NoGateway { .. } => "no_gateway",
+            Self::OtherSpace { .. } => "other_space",
             Self::Refused { .. } => "refused",
             Self::Fault { .. } => "fault",
             Self::Count { .. } => "count",
@@ -275,7 +283,7 @@ impl UpstreamError {
     }
 
     /// All classes, for metrics that are made once.
-    pub const CLASSES: [&'static str; 13] = [
+    pub const CLASSES: [&'static str; 14] = [
         "connect",
         "timeout",
         "no_model",
@@ -283,6 +291,7 @@ impl UpstreamError {
         "busy",
         "denied",
         "no_gateway",
+        "other_space",
         "refused",
         "fault",
         "count",

@@ -86,6 +86,7 @@ pub(crate) fn request(texts: &[impl AsRef<str>]) -> EmbedRequest {
         dimensions: None,
         lane: None,
         prepared: false,
+        space: None,
         deadline: Instant::now() + Duration::from_secs(20),
     }
 }

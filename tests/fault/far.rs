@@ -52,7 +52,7 @@ pub(crate) struct Far {
 }
 
 struct Shared {
-    apis: Apis,
+    apis: Mutex<Arc<Apis>>,
     gate: Gate,
     state: Mutex<State>,
 }
@@ -74,13 +74,18 @@ impl Shared {
 
 impl Far {
     pub(crate) async fn start(embedder: Arc<Embedder>) -> Self {
-        let apis = Apis::new(Config::default(), &[], embedder, Metrics::install()).unwrap();
+        let apis = Mutex::new(apis(embedder));
         let shared = Arc::new(Shared { apis, gate: Gate::default(), state: Mutex::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, Arc::clone(&shared)));
         Self { address, shared, tasks: Mutex::new(tasks) }
+    }
+
+    /// Another gateway answers at the same port from now on.
+    pub(crate) fn becomes(&self, embedder: Arc<Embedder>) {
+        *self.shared.apis.lock().unwrap_or_else(PoisonError::into_inner) = apis(embedder);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -117,6 +122,10 @@ impl Far {
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
     }
+}
+
+fn apis(embedder: Arc<Embedder>) -> Arc<Apis> {
+    Arc::new(Apis::new(Config::default(), &[], embedder, Metrics::install()).unwrap())
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -167,5 +176,6 @@ async fn answer(
         }
     }
     let request = Request::from_parts(head, Full::new(body));
-    Ok(shared.apis.answer(request, address).await)
+    let apis = Arc::clone(&shared.apis.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(apis.answer(request, address).await)
 }

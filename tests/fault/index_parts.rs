@@ -53,6 +53,13 @@ impl Parts {
         Self { plugins: Arc::clone(&self.plugins), embedder }
     }
 
+    /// The same with a model that takes so many tokens.
+    pub(crate) fn with_limit(&self, max_tokens: u32) -> Self {
+        let upstream = toml::from_str("name = \"built-in\"\nkind = \"embedded\"").unwrap();
+        let embedder = spawn_with(upstream, MODEL, &self.plugins, &format!("max_tokens = {max_tokens}"));
+        self.with_embedder(embedder)
+    }
+
     /// The same with a model server at `url`.
     pub(crate) fn with_ollama(&self, url: &str, model: &str) -> Self {
         let table = format!("name = \"sim\"\nkind = \"ollama\"\nurl = \"{url}\"\ntimeout = \"2s\"");
@@ -72,8 +79,20 @@ impl Parts {
 }
 
 fn spawn(upstream: embergate::upstream::Config, model: &str, plugins: &Arc<Plugins>) -> Arc<Embedder> {
-    let table =
-        format!("name = \"{model}\"\nupstreams = [\"{}\"]\npreprocess = [\"unicode\"]", upstream.name);
+    spawn_with(upstream, model, plugins, "")
+}
+
+/// The same with `keys` in the model's table.
+fn spawn_with(
+    upstream: embergate::upstream::Config,
+    model: &str,
+    plugins: &Arc<Plugins>,
+    keys: &str,
+) -> Arc<Embedder> {
+    let table = format!(
+        "name = \"{model}\"\nupstreams = [\"{}\"]\npreprocess = [\"unicode\"]\n{keys}",
+        upstream.name
+    );
     Embedder::spawn(
         Default::default(),
         vec![toml::from_str(&table).unwrap()],

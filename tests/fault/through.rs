@@ -60,7 +60,9 @@ async fn bulk_work_goes_out_in_long_lists_that_say_what_they_are() {
     assert_eq!(sizes.iter().sum::<usize>(), 1000, "each text once");
     sizes.sort_unstable();
     assert!(sizes[1..].iter().all(|n_texts| 100 <= *n_texts), "all but the last: {sizes:?}");
+    let space = near.space(&ModelName::new(MODEL).unwrap(), Purpose::Document, true).await.unwrap();
     for list in &asked {
+        assert_eq!(list.header("x-embergate-space"), Some(&*space));
         assert_eq!(list.header("x-embergate-prepared"), Some("true"));
         assert_eq!(list.header("x-embergate-purpose"), Some("document"));
         assert_eq!(list.header("x-embergate-lane"), Some("bulk"));
@@ -250,6 +252,49 @@ async fn a_gateway_that_dies_in_the_middle_takes_no_points_along() {
     let ended = run(&near.indexer(&place), folder.path()).await.unwrap_err();
     assert!(matches!(ended, IndexError::Embed(EmbedError::Upstream(_))), "{ended}");
     assert_eq!(place.payloads().await, before, "and so they do where the run ends");
+}
+
+/// Another gateway takes the place of the one that was asked, with another prompt.
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_of_a_model_that_changed_meanwhile_are_refused() {
+    let sim = OllamaSim::start(&[(MODEL, DIMENSIONS)]).await;
+    let behind = |prompt: &str| {
+        let prompts = format!("[prompts]\nquery = \"\"\ndocument = \"{prompt}\"");
+        bench::embedder_with("ollama", &[sim.url()], &prompts, Default::default()).unwrap()
+    };
+    let far = Far::start(behind("")).await;
+    let near = through(&far.url(), "5s");
+    assert_right(&texts(1), near.embed(bulk(&texts(1))).await);
+    far.becomes(behind("passage: "));
+    let error = near.embed(bulk(&["new".to_owned()])).await.unwrap_err();
+    let EmbedError::Upstream(cause) = &error else { panic!("{error}") };
+    assert!(matches!(&**cause, UpstreamError::OtherSpace { upstream, .. } if upstream == "far"), "{error}");
+    assert!(sim.batches().iter().flatten().all(|text| text != "passage: new"), "it was not even embedded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_ends_where_its_model_changes_and_mixes_nothing() {
+    let (parts, folder) = (Parts::new().await, tempfile::tempdir().unwrap());
+    write(folder.path(), &["a.txt", "b.txt"], "kelp");
+    let far = Far::start(Arc::clone(&parts.embedder)).await;
+    let near = parts.with_embedder(through(&far.url(), "5s"));
+    let place = Place::new().await;
+    run(&near.indexer(&place), folder.path()).await.unwrap();
+    let before = place.payloads().await;
+    // Known to the one that asks, the gateway's model is another one from here on.
+    far.becomes(parts.with_limit(500).embedder);
+    write(folder.path(), &["a.txt"], "soup");
+    let (summary, outcomes) =
+        run_with(&near.indexer(&place), folder.path(), collection(EMBEDDED)).await.unwrap();
+    assert_eq!((summary.n_failed, summary.n_unchanged), (1, 1));
+    assert!(
+        matches!(&outcomes[0].1, Outcome::Failed(reason) if reason.contains("gives other vectors")),
+        "{outcomes:?}"
+    );
+    assert_eq!(place.payloads().await, before);
+    let anew = parts.with_embedder(through(&far.url(), "5s"));
+    let error = run(&anew.indexer(&place), folder.path()).await.unwrap_err();
+    assert!(matches!(error, IndexError::Store(_)), "the next run sees another space: {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,7 @@ async fn ask(embedder: &Embedder, texts: &[&str]) -> EmbedAnswer {
         dimensions: None,
         lane: None,
         prepared: false,
+        space: None,
         deadline: tokio::time::Instant::now() + Duration::from_secs(60),
     };
     embedder.embed(request).await.unwrap()

@@ -143,6 +143,7 @@ fn blame_of_embedding(error: &EmbedError) -> Blame {
         EmbedError::Plugin(error) => blame_of_plugin(error),
         EmbedError::Upstream(error) => blame_of_upstream(error),
         EmbedError::UnknownModel(_)
+        | EmbedError::OtherSpace(_)
         | EmbedError::NoTexts
         | EmbedError::TooManyTexts { .. }
         | EmbedError::EmptyText { .. }
@@ -164,6 +165,7 @@ fn blame_of_upstream(error: &UpstreamError) -> Blame {
         | UpstreamError::NotEmbedding { .. }
         | UpstreamError::Denied { .. }
         | UpstreamError::NoGateway { .. }
+        | UpstreamError::OtherSpace { .. }
         | UpstreamError::Refused { .. }
         | UpstreamError::Count { .. }
         | UpstreamError::Dimensions { .. }

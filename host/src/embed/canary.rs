@@ -40,6 +40,7 @@ impl Canary {
             dimensions: Arc::default(),
             // A gateway lets every key do that which may embed documents.
             manner: Manner { purpose: Purpose::Document, prepared: false, is_bulk: false },
+            space: None,
         };
         let fault = |message: String| UpstreamError::Fault { upstream: upstream.to_owned(), message };
         let outcome = backend.embed(call).await.and_then(|answers| match answers.texts.into_iter().next() {

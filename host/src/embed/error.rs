@@ -26,6 +26,10 @@ pub enum EmbedError {
         "`{model}` was not trained for fewer dimensions than its {have}: set `matryoshka = true` in its [[model]] table to allow it"
     )]
     NotMatryoshka { model: ModelName, have: usize },
+    #[error(
+        "`{0}` gives other vectors than those that are asked for: it, its prompt, its limit or its plugins have changed"
+    )]
+    OtherSpace(ModelName),
     #[error("text {index} cannot be embedded: {fault}")]
     Text { index: usize, fault: TextFault },
     #[error("text {index} was rejected by plugin `{plugin}`: {reason}")]

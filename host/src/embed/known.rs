@@ -7,9 +7,10 @@ use super::assemble::assemble;
 use super::error::Failure;
 use super::flights::{self, Outcome};
 use super::fresh::{Fresh, Job};
+use super::request::Way;
 use super::served::{Engine, Served};
 use super::{EmbedAnswer, EmbedError, EmbedRequest, Embedder, Spent};
-use crate::cache::{CacheKey, Entry};
+use crate::cache::{CacheKey, Entry, Space};
 use crate::model::ModelName;
 
 impl Embedder {
@@ -22,6 +23,9 @@ impl Embedder {
         // Taken before anything is looked at: what is thrown away from here on stays away.
         let stamp = served.shelf.stamp();
         let space = served.cached_space(&self.engine, job.way).await.map_err(EmbedError::upstream)?;
+        if let Some(wanted) = request.space {
+            self.must_be(served, job.way, wanted).await?;
+        }
         let key_of = |text: &str| match job.way.truncate {
             true => CacheKey::new(&space, stamp, text).of_a_part(),
             false => CacheKey::new(&space, stamp, text),
@@ -51,6 +55,15 @@ impl Embedder {
         let n_hits = places.iter().filter(|place| hits[**place]).count();
         let answer = done(served, &places, entries, n_hits, request.dimensions)?;
         Ok(EmbedAnswer { spent, ..answer })
+    }
+
+    /// Refuses vectors of another space than the one that is `wanted`. What was agreed on is known by now,
+    /// so that nobody is asked.
+    async fn must_be(&self, served: &Arc<Served>, way: Way, wanted: Space) -> Result<(), EmbedError> {
+        let way = Way { truncate: false, ..way };
+        let space = served.space(&self.engine, way).await.map_err(EmbedError::upstream)?;
+        let is_wanted = space.to_hex() == wanted.to_hex();
+        if is_wanted { Ok(()) } else { Err(EmbedError::OtherSpace(served.model.name.clone())) }
     }
 
     /// One entry for each of `texts`, whether the cache had it, and what the one

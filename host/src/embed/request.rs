@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Lane, Spent};
+use crate::cache::Space;
 use crate::model::{Embedding, ModelName, Purpose};
 
 /// What a client asks for.
@@ -22,6 +23,8 @@ pub struct EmbedRequest {
     pub lane: Option<Lane>,
     /// The texts have been through their preprocessors already.
     pub prepared: bool,
+    /// Vectors of another space are of no use: none of a model that has changed.
+    pub space: Option<Space>,
     pub deadline: Instant,
 }
 
@@ -37,6 +40,7 @@ impl EmbedRequest {
             dimensions: None,
             lane: Some(lane),
             prepared: true,
+            space: None,
             deadline,
         }
     }

@@ -13,9 +13,10 @@ use crate::model::{Embedding, ModelName};
 use crate::telemetry::Throttle;
 use crate::tokenizer::Tokenizer;
 use crate::upstream::{
-    self, Answers, Call, KnownDimensions, Loading, Manner, Place, TextFault, UpstreamError,
+    self, Answers, Call, KnownDimensions, Loading, Manner, Place, TextFault, UpstreamError, space_of,
 };
 
+use super::agreement::Agreement;
 use super::canary::Canary;
 use super::cuts::{self, Candidate, Counts, Cuts};
 use super::health;
@@ -61,6 +62,7 @@ pub(super) struct Template {
     pub(super) dimensions: Arc<KnownDimensions>,
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) unasked: Arc<Unasked>,
+    pub(super) agreement: Arc<Agreement>,
 }
 
 /// What upstreams have cut of one model's texts without being asked to, and where it seems so.
@@ -187,17 +189,16 @@ impl Backend for Senders {
         let upstream = &self.upstreams[batch.upstream];
         let template = &batch.template;
         let n_texts = batch.texts.len();
+        let Way { purpose, prepared, .. } = template.way;
+        let agreed = template.agreement.known();
         let call = Call {
+            space: agreed.and_then(|agreed| space_of(agreed, purpose, prepared)).map(str::to_owned),
             model: template.model.clone(),
             texts: batch.texts,
             truncate: template.way.truncate,
             loading: template.loading.clone(),
             dimensions: template.dimensions.clone(),
-            manner: Manner {
-                purpose: template.way.purpose,
-                prepared: template.way.prepared,
-                is_bulk: batch.lane == Lane::Bulk,
-            },
+            manner: Manner { purpose, prepared, is_bulk: batch.lane == Lane::Bulk },
         };
         let span = upstream.span(&call.model, n_texts, &batch.spans);
         let started = Instant::now();
@@ -215,7 +216,13 @@ impl Backend for Senders {
         answers.map_err(|error| {
             let canary = || Canary { model: template.model.clone(), loading: template.loading.clone() };
             upstream.vitals.failed(&error, canary);
-            if matches!(error, UpstreamError::NoModel { .. } | UpstreamError::Dimensions { .. }) {
+            let is_another = matches!(
+                error,
+                UpstreamError::NoModel { .. }
+                    | UpstreamError::Dimensions { .. }
+                    | UpstreamError::OtherSpace { .. }
+            );
+            if is_another {
                 self.doubt.notify_one();
             }
             let verdict = verdict(&error);

@@ -251,6 +251,8 @@ impl Builder {
             known_dimensions.learn(dimensions);
         }
         let unasked = Arc::new(Unasked::new(&name));
+        let canary = Canary { model: at_upstream.clone(), loading: loading.clone() };
+        let agreement = Arc::new(Agreement::new(canary, members, agreed));
         let queues = Queues::open(card.is_some(), |name, way: Way| {
             let template = Template {
                 model: at_upstream.clone(),
@@ -260,6 +262,7 @@ impl Builder {
                 dimensions: known_dimensions.clone(),
                 tokenizer: tokenizer.clone(),
                 unasked: unasked.clone(),
+                agreement: agreement.clone(),
             };
             self.engine.batcher.open(&batcher::Queue { model: table.name.clone(), way: name }, template)
         });
@@ -289,7 +292,7 @@ impl Builder {
             preprocessors,
             matryoshka: table.matryoshka.unwrap_or(family.matryoshka),
             known_dimensions,
-            agreement: Arc::new(Agreement::new(Canary { model: at_upstream, loading }, members, agreed)),
+            agreement,
             queues: Arc::new(queues),
             meters,
             shelf,

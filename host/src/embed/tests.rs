@@ -34,6 +34,7 @@ fn request(texts: &[&str]) -> EmbedRequest {
         dimensions: None,
         lane: None,
         prepared: false,
+        space: None,
         deadline: Instant::now() + Duration::from_secs(30),
     }
 }

@@ -12,6 +12,7 @@ use super::recipe::{Recipe, Recipes};
 use super::scan::{File, Scan};
 use super::{CollectionConfig, Config, IndexError, Indexer};
 use crate::analyzer::Analyzer;
+use crate::cache::Space;
 use crate::embed::{EmbedError, EmbedRequest, Embedder, Lane, Model};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::plugin::{Call, SpanEmbedder};
@@ -95,6 +96,8 @@ impl Job {
             let deadline = Instant::now() + self.config.timeout;
             let request =
                 EmbedRequest::prepared(self.call.model.clone(), texts.to_vec(), Lane::Bulk, deadline);
+            // A model that changes during a run must not mix its vectors with those of before.
+            let request = EmbedRequest { space: Space::from_hex(&self.collection.space), ..request };
             match self.embedder.embed(request).await {
                 Err(EmbedError::Overloaded { retry_after }) if repeats < self.config.max_repeats => {
                     repeats += 1;

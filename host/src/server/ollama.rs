@@ -90,6 +90,7 @@ async fn answer(
             dimensions,
             lane: options.lane,
             prepared: options.prepared,
+            space: options.space,
             deadline: begun + options.timeout,
         };
         let answer = shared.embed(exchange, request).await?;

@@ -59,6 +59,7 @@ pub(super) async fn embeddings(
         dimensions: asked.dimensions,
         lane: options.lane,
         prepared: options.prepared,
+        space: options.space,
         deadline: exchange.begun + options.timeout,
     };
     exchange.record.format = Some(asked.format.as_str());

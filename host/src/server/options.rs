@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::error::ApiError;
 use super::notices::Notices;
 use super::wire;
+use crate::cache::Space;
 use crate::embed::{EmbedAnswer, Lane};
 use crate::model::Purpose;
 
@@ -16,6 +17,7 @@ const PURPOSE: &str = "x-embergate-purpose";
 const PROMPT: &str = "x-embergate-prompt";
 const LANE: &str = "x-embergate-lane";
 const TIMEOUT: &str = "x-embergate-timeout-ms";
+const SPACE: &str = "x-embergate-space";
 const PREPARED: &str = "x-embergate-prepared";
 const CACHE: &str = "x-embergate-cache";
 const NOTICE: &str = "x-embergate-notice";
@@ -24,7 +26,7 @@ const INPUT_TYPE: &str = "input_type";
 
 /// The headers that are read from requests.
 #[cfg(test)]
-pub(super) const READ: [&str; 4] = [PURPOSE, LANE, TIMEOUT, PREPARED];
+pub(super) const READ: [&str; 5] = [PURPOSE, LANE, TIMEOUT, PREPARED, SPACE];
 
 /// Bytes of a prompt that are told, at most: some clients refuse long headers.
 const MAX_PROMPT: usize = 1024;
@@ -37,6 +39,8 @@ pub(super) struct Options {
     pub(super) lane: Option<Lane>,
     pub(super) timeout: Duration,
     pub(super) prepared: bool,
+    /// The only one whose vectors are wanted.
+    pub(super) space: Option<Space>,
 }
 
 /// How long a request may take.
@@ -86,7 +90,16 @@ impl Options {
                 }
             },
         };
-        Ok(Self { purpose, lane, timeout: timeout.min(times.longest), prepared })
+        let space = match word(headers, SPACE).map(|word| Space::from_hex(&word)) {
+            None => None,
+            Some(Some(space)) => Some(space),
+            Some(None) => {
+                let message =
+                    "`x-embergate-space` is 32 hexadecimal digits, as `/api/embergate/spaces/NAME` has them";
+                return Err(ApiError::invalid(SPACE, message));
+            }
+        };
+        Ok(Self { purpose, lane, timeout: timeout.min(times.longest), prepared, space })
     }
 
     /// What the texts are for: by the header, else `input_type`, else the model's
@@ -201,7 +214,7 @@ mod tests {
     const TIMES: Times = Times { unasked: Duration::from_secs(60), longest: Duration::from_secs(600) };
 
     const DEFAULTS: Options =
-        Options { purpose: None, lane: None, timeout: Duration::from_secs(60), prepared: false };
+        Options { purpose: None, lane: None, timeout: Duration::from_secs(60), prepared: false, space: None };
 
     #[track_caller]
     fn check(headers: &[(&'static str, &'static str)], want: Result<Options, &'static str>) {
@@ -227,6 +240,8 @@ mod tests {
         check(&[(PURPOSE, "none")], Ok(Options { purpose: Some(Purpose::None), ..DEFAULTS }));
         check(&[(LANE, "bulk")], Ok(Options { lane: Some(Lane::Bulk), ..DEFAULTS }));
         check(&[(PREPARED, "true")], Ok(Options { prepared: true, ..DEFAULTS }));
+        let space = "0123456789abcdef0123456789abcdef";
+        check(&[(SPACE, space)], Ok(Options { space: Space::from_hex(space), ..DEFAULTS }));
         check(&[(TIMEOUT, "1500")], Ok(Options { timeout: Duration::from_millis(1500), ..DEFAULTS }));
     }
 
@@ -244,6 +259,7 @@ mod tests {
         check(&[(TIMEOUT, "0")], Err(TIMEOUT));
         check(&[(TIMEOUT, "-5")], Err(TIMEOUT));
         check(&[(TIMEOUT, "5s")], Err(TIMEOUT));
+        check(&[(SPACE, "0123")], Err(SPACE));
     }
 
     const QUERY: Option<Purpose> = Some(Purpose::Query);

@@ -88,6 +88,7 @@ mod tests {
             loading: Arc::default(),
             dimensions: Arc::new(dimensions),
             manner: crate::upstream::Manner::PLAIN,
+            space: None,
         };
         let got = embeddings("u", &call, vectors.iter().map(|vector| vector.to_vec()).collect());
         assert_eq!(got.map(|all| all.len()).map_err(|error| error.class()), want);

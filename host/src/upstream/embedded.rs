@@ -150,6 +150,7 @@ mod tests {
             loading: Arc::default(),
             dimensions: Arc::default(),
             manner: crate::upstream::Manner::PLAIN,
+            space: None,
         };
         Embedded::new("embedded".into()).embed(call).await.unwrap().texts
     }

@@ -37,6 +37,8 @@ const TOKENIZER_VECTORS: usize = 128;
 const LANE: &str = "x-embergate-lane";
 const PREPARED: &str = "x-embergate-prepared";
 const TIMEOUT: &str = "x-embergate-timeout-ms";
+/// Vectors of another one are refused.
+const SPACE: &str = "x-embergate-space";
 
 pub(super) struct Embergate {
     peer: Peer,
@@ -155,6 +157,9 @@ impl Embergate {
             .into_iter()
             .filter_map(|(name, value)| Some((name?, value))),
         );
+        if let Some(space) = call.space.as_deref().and_then(|space| HeaderValue::from_str(space).ok()) {
+            headers.insert(SPACE, space);
+        }
         if call.manner.prepared {
             headers.insert(PREPARED, word("true"));
         }
@@ -170,6 +175,7 @@ impl Embergate {
         let message = message_of(&answer.body);
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamError::Denied { upstream, message },
+            StatusCode::CONFLICT => UpstreamError::OtherSpace { upstream, model: model.to_owned() },
             // A limit of the key that waiting does not lift.
             StatusCode::TOO_MANY_REQUESTS if answer.told.is_final => {
                 UpstreamError::Denied { upstream, message }

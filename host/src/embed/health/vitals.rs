@@ -166,6 +166,7 @@ fn says(error: &UpstreamError) -> Says {
         | UpstreamError::Busy { .. }
         | UpstreamError::Denied { .. }
         | UpstreamError::NoGateway { .. }
+        | UpstreamError::OtherSpace { .. }
         | UpstreamError::Refused { .. } => Says::Fine,
     }
 }

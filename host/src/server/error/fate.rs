@@ -55,6 +55,8 @@ fn fate(error: &EmbedError) -> Fate {
         EmbedError::Dimensions { .. } | EmbedError::NotMatryoshka { .. } => {
             Fate(StatusCode::BAD_REQUEST, None, Some("dimensions"), Retry::AsUsual)
         }
+        // The same request would find the same.
+        EmbedError::OtherSpace(_) => hopeless(StatusCode::CONFLICT, "space_changed"),
         EmbedError::Text { fault, .. } => text_fate(fault),
         EmbedError::Rejected { .. } => unprocessable("text_rejected"),
         EmbedError::Plugin(error) => plugin_fate(error),
@@ -96,6 +98,8 @@ fn plugin_fate(error: &PluginError) -> Fate {
 fn upstream_fate(error: &UpstreamError) -> Fate {
     match error {
         UpstreamError::Connect { .. } => again(StatusCode::SERVICE_UNAVAILABLE, "upstream_unreachable"),
+        // It is looked at anew meanwhile.
+        UpstreamError::OtherSpace { .. } => again(StatusCode::SERVICE_UNAVAILABLE, "upstream_changed"),
         UpstreamError::Timeout { .. } => again(StatusCode::GATEWAY_TIMEOUT, "timeout"),
         UpstreamError::NoModel { .. } => no_model(),
         UpstreamError::NotEmbedding { .. } => {

@@ -197,6 +197,7 @@ mod tests {
             dimensions: None,
             lane: None,
             prepared: false,
+            space: None,
             deadline: Instant::now(),
         }
     }

@@ -129,6 +129,7 @@ mod tests {
             dimensions: None,
             lane,
             prepared,
+            space: None,
             deadline,
         }
     }
