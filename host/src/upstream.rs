@@ -207,6 +207,8 @@ pub enum UpstreamError {
     Busy { upstream: String },
     #[error("upstream `{upstream}` does not let this in: {message}")]
     Denied { upstream: String, message: String },
+    #[error("gateway `{upstream}` failed: {message}")]
+    Behind { upstream: String, message: String },
     #[error("upstream `{upstream}` at {url} is no gateway to work with: {reason}")]
     NoGateway { upstream: String, url: String, reason: String },
     #[error(
@@ -252,6 +254,7 @@ impl UpstreamError {
             | Self::NoModel { .. }
             | Self::NotEmbedding { .. }
             | Self::Busy { .. }
+            | Self::Behind { .. }
             | Self::Denied { .. }
             | Self::NoGateway { .. }
             | Self::OtherSpace { .. }
@@ -270,6 +273,7 @@ impl UpstreamError {
             Self::NoModel { .. } => "no_model",
             Self::NotEmbedding { .. } => "not_embedding",
             Self::Busy { .. } => "busy",
+            Self::Behind { .. } => "behind",
             Self::Denied { .. } => "denied",
             Self::NoGateway { .. } => "no_gateway",
             Self::OtherSpace { .. } => "other_space",
@@ -283,12 +287,13 @@ impl UpstreamError {
     }
 
     /// All classes, for metrics that are made once.
-    pub const CLASSES: [&'static str; 14] = [
+    pub const CLASSES: [&'static str; 15] = [
         "connect",
         "timeout",
         "no_model",
         "not_embedding",
         "busy",
+        "behind",
         "denied",
         "no_gateway",
         "other_space",

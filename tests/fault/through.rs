@@ -151,13 +151,22 @@ async fn a_gateway_that_does_not_answer_in_time_is_told_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_gateway_says_of_its_own_upstream_keeps_its_meaning() {
-    let (sim, _far, near) = two().await;
+    let (sim, far, near) = two().await;
     near.embed(bulk(&["known".to_owned()])).await.unwrap();
     sim.crash().await;
-    let error = near.embed(bulk(&texts(1))).await.unwrap_err();
-    let EmbedError::Upstream(cause) = &error else { panic!("{error}") };
-    assert!(matches!(&**cause, UpstreamError::Fault { .. }), "{cause:?}");
-    assert!(error.to_string().contains("cannot reach upstream `up-0`"), "{error}");
+    let error = near.embed(request(&["new"])).await.unwrap_err();
+    assert_eq!(error.to_string(), "gateway `far` failed: cannot reach upstream `up-0`");
+    assert_eq!(far.asked().len(), 2, "whoever waits is told at once");
+    let all = texts(200);
+    let back = async {
+        // Two lists, and both of them again.
+        while far.asked().len() < 2 + 2 + 2 {
+            tokio::task::yield_now().await;
+        }
+        sim.come_back();
+    };
+    let (answer, ()) = tokio::join!(near.embed(bulk(&all)), back);
+    assert_right(&all, answer);
     let unknown = ModelName::new("other").unwrap();
     let error = near.embed(EmbedRequest { model: unknown, ..request(&["kelp"]) }).await.unwrap_err();
     assert!(matches!(error, EmbedError::UnknownModel(_)), "{error}");

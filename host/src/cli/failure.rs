@@ -157,9 +157,10 @@ fn blame_of_embedding(error: &EmbedError) -> Blame {
 
 fn blame_of_upstream(error: &UpstreamError) -> Blame {
     match error {
-        UpstreamError::Timeout { .. } | UpstreamError::Busy { .. } | UpstreamError::Fault { .. } => {
-            Blame::Circumstances
-        }
+        UpstreamError::Timeout { .. }
+        | UpstreamError::Busy { .. }
+        | UpstreamError::Fault { .. }
+        | UpstreamError::Behind { .. } => Blame::Circumstances,
         UpstreamError::Connect { .. }
         | UpstreamError::NoModel { .. }
         | UpstreamError::NotEmbedding { .. }

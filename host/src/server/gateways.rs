@@ -140,7 +140,7 @@ pub(super) fn tokenizer(shared: &Shared, id: &str) -> Result<Response<Full<Bytes
     let mut definitions = models.iter().filter_map(|model| model.tokenizer.definition());
     let found = definitions.find(|definition| *definition.id == *id);
     let found = found.ok_or_else(|| ApiError::no_path("/api/embergate/tokenizers/{id}"))?;
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(&found.bytes)));
+    let mut response = Response::new(Full::new(Bytes::from_owner(found.bytes.clone())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use self::facts::{Facts, Tokenizers};
 use self::flow::Flow;
 use self::lists::Bounds;
-use super::http::{Answer, LIST_VECTORS, PURPOSE, Peer, message_of};
+use super::http::{Answer, LIST_VECTORS, PURPOSE, Peer, Told, message_of};
 use super::ollama::alone;
 use super::openai::{List, in_order};
 use super::{Answers, Backend, Call, Identity, Offered, UpstreamError, check};
@@ -136,12 +136,12 @@ impl Embergate {
                 let list: List = self.peer.parse(&answer)?;
                 return in_order(list.data).map_err(|reason| self.peer.nonsense(reason));
             }
-            let Some(wait) = comes_later(&answer) else {
+            let Some(wait) = comes_later(&answer, call.manner.is_bulk) else {
                 return Err(self.failure(&call.model, &answer));
             };
             turn.too_much(wait);
             if until < Instant::now() + wait {
-                return Err(busy());
+                return Err(self.failure(&call.model, &answer));
             }
         }
     }
@@ -180,16 +180,35 @@ impl Embergate {
             StatusCode::TOO_MANY_REQUESTS if answer.told.is_final => {
                 UpstreamError::Denied { upstream, message }
             }
-            StatusCode::SERVICE_UNAVAILABLE if comes_later(answer).is_none() => {
-                UpstreamError::Fault { upstream, message }
+            // It has tried what can be tried, and found the text whose doing it is, if one's it is.
+            status if status.is_server_error() && is_of_others(answer) => {
+                UpstreamError::Behind { upstream, message }
             }
             _ => self.peer.failure(model, answer),
         }
     }
 }
 
-/// How long to wait before the same is asked again; nothing where that is no use.
-fn comes_later(answer: &Answer) -> Option<Duration> {
+/// How long to wait before the same is asked again; nothing where that is no use. Bulk work waits
+/// for upstreams of the gateway too, and others are told at once that they are away.
+fn comes_later(answer: &Answer, is_bulk: bool) -> Option<Duration> {
+    let Told { retry_after, is_final } = answer.told;
+    let waits = match answer.status {
+        StatusCode::TOO_MANY_REQUESTS => true,
+        // What stands before a gateway says so too.
+        StatusCode::SERVICE_UNAVAILABLE if code(answer).is_none() => true,
+        status => is_bulk && status.is_server_error() && retry_after.is_some(),
+    };
+    (waits && !is_final).then(|| retry_after.unwrap_or(WAIT))
+}
+
+/// Whether a gateway says of what is behind it, and of no text, that it failed.
+fn is_of_others(answer: &Answer) -> bool {
+    code(answer).is_some_and(|code| !code.starts_with("text_"))
+}
+
+/// The gateway's word for what is wrong; nothing where it is none that speaks.
+fn code(answer: &Answer) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
         error: Error,
@@ -198,14 +217,7 @@ fn comes_later(answer: &Answer) -> Option<Duration> {
     struct Error {
         code: Option<String>,
     }
-    let code = || serde_json::from_slice::<Body>(&answer.body).ok().and_then(|body| body.error.code);
-    let is_full = match answer.status {
-        StatusCode::TOO_MANY_REQUESTS => !answer.told.is_final,
-        // What stands before a gateway says so too; its own say of an upstream is none of that.
-        StatusCode::SERVICE_UNAVAILABLE => code().is_none(),
-        _ => false,
-    };
-    is_full.then(|| answer.told.retry_after.unwrap_or(WAIT))
+    serde_json::from_slice::<Body>(&answer.body).ok().and_then(|body| body.error.code)
 }
 
 #[derive(Serialize)]

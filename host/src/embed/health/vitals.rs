@@ -164,6 +164,7 @@ fn says(error: &UpstreamError) -> Says {
         UpstreamError::NoModel { .. }
         | UpstreamError::NotEmbedding { .. }
         | UpstreamError::Busy { .. }
+        | UpstreamError::Behind { .. }
         | UpstreamError::Denied { .. }
         | UpstreamError::NoGateway { .. }
         | UpstreamError::OtherSpace { .. }

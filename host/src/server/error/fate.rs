@@ -109,7 +109,9 @@ fn upstream_fate(error: &UpstreamError) -> Fate {
         UpstreamError::Refused { .. } | UpstreamError::Denied { .. } => {
             hopeless(StatusCode::BAD_GATEWAY, "upstream_refused")
         }
-        UpstreamError::Fault { .. } => again(StatusCode::BAD_GATEWAY, "upstream_failed"),
+        UpstreamError::Fault { .. } | UpstreamError::Behind { .. } => {
+            again(StatusCode::BAD_GATEWAY, "upstream_failed")
+        }
         // A wrong address, or something else that answers there: it will do so again.
         UpstreamError::Nonsense { .. } | UpstreamError::NoGateway { .. } => {
             hopeless(StatusCode::BAD_GATEWAY, "upstream_failed")
