@@ -7,7 +7,7 @@ use embergate::embed::{EmbedError, EmbedRequest, Embedder, Lane};
 use embergate::index::{IndexError, Outcome};
 use embergate::model::{ModelName, Purpose};
 use embergate::plugin::Plugins;
-use embergate::upstream::UpstreamError;
+use embergate::upstream::{TextFault, UpstreamError};
 use embergate_test_support::ollama::OllamaSim;
 use tokio::time::Instant;
 
@@ -204,7 +204,9 @@ async fn a_text_that_the_gateway_refuses_fails_alone() {
     let mut asked = bulk(&all);
     asked.model = ModelName::new(EMBEDDED).unwrap();
     let error = near.embed(asked).await.unwrap_err();
-    assert!(matches!(error, EmbedError::Text { index: 7, .. }), "{error}");
+    assert!(matches!(error, EmbedError::Text { index: 7, fault: TextFault::NoKnownToken }), "{error}");
+    let sizes: Vec<usize> = far.asked().iter().map(|asked| asked.n_texts()).collect();
+    assert_eq!(sizes, [40, 39], "the others were asked for once again");
 }
 
 fn write(folder: &std::path::Path, names: &[&str], about: &str) {

@@ -9,6 +9,8 @@ mod facts;
 mod flow;
 mod lists;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ use self::lists::Bounds;
 use super::http::{Answer, LIST_VECTORS, PURPOSE, Peer, Told, message_of};
 use super::ollama::alone;
 use super::openai::{List, in_order};
-use super::{Answers, Backend, Call, Identity, Offered, UpstreamError, check};
+use super::{Answers, Backend, Call, Identity, Offered, TextFault, UpstreamError, check};
+use crate::model::Embedding;
 
 pub use self::facts::space_of;
 
@@ -32,6 +35,9 @@ pub use self::facts::space_of;
 const WAIT: Duration = Duration::from_secs(1);
 /// A `tokenizer.json` may be as long as this many vectors, 64 MiB.
 const TOKENIZER_VECTORS: usize = 128;
+
+/// Texts of a list that may fail one by one; of more, all are asked for in smaller lists.
+const MAX_FAULTS: usize = 8;
 
 /// What the gateway is told of texts.
 const LANE: &str = "x-embergate-lane";
@@ -114,9 +120,77 @@ impl Embergate {
         Ok(())
     }
 
+    /// What becomes of each text of `list`. The gateway names the first text that fails, and fails all
+    /// for it: the others are asked for again, which it knows by then.
+    async fn each(
+        &self,
+        call: &Call,
+        list: Range<usize>,
+    ) -> Result<Vec<Result<Vec<f32>, TextFault>>, UpstreamError> {
+        let mut faults: BTreeMap<usize, TextFault> = BTreeMap::new();
+        loop {
+            let asked: Vec<usize> = list.clone().filter(|index| !faults.contains_key(index)).collect();
+            let input: Vec<&str> = asked.iter().map(|index| &*call.texts[*index]).collect();
+            let body =
+                Request { model: &call.model, input, truncate: call.truncate, encoding_format: "base64" };
+            let vectors = match self.vectors(call, &body).await {
+                Ok(vectors) if vectors.len() == asked.len() => vectors,
+                Ok(vectors) => {
+                    let (upstream, sent, got) = (self.peer.name.clone(), asked.len(), vectors.len());
+                    return Err(UpstreamError::Count { upstream, sent, got });
+                }
+                Err(Failed::Call(error)) => return Err(error),
+                Err(Failed::Text(at, fault)) if at < asked.len() && faults.len() < MAX_FAULTS => {
+                    faults.insert(asked[at], fault);
+                    if 1 < asked.len() {
+                        continue;
+                    }
+                    Vec::new()
+                }
+                Err(Failed::Text(_, fault)) => {
+                    let (upstream, message) = (self.peer.name.clone(), fault.to_string());
+                    return Err(UpstreamError::Refused { upstream, message });
+                }
+            };
+            let mut vectors = vectors.into_iter();
+            let each = list.filter_map(|index| match faults.remove(&index) {
+                Some(fault) => Some(Err(fault)),
+                None => vectors.next().map(Ok),
+            });
+            return Ok(each.collect());
+        }
+    }
+
+    /// The vectors among `found` as embeddings, checked as everybody's.
+    fn checked(
+        &self,
+        call: Call,
+        found: Vec<Result<Vec<f32>, TextFault>>,
+    ) -> Result<Vec<Result<Embedding, TextFault>>, UpstreamError> {
+        let texts = call.texts.iter().zip(&found).filter(|(_, found)| found.is_ok());
+        let call = Call { texts: texts.map(|(text, _)| text.clone()).collect(), ..call };
+        let mut faults = Vec::with_capacity(found.len());
+        let mut vectors = Vec::with_capacity(found.len());
+        for one in found {
+            match one {
+                Ok(vector) => {
+                    vectors.push(vector);
+                    faults.push(None);
+                }
+                Err(fault) => faults.push(Some(fault)),
+            }
+        }
+        let mut embeddings = check::embeddings(&self.peer.name, &call, vectors)?.into_iter();
+        let each = faults.into_iter().filter_map(|fault| match fault {
+            Some(fault) => Some(Err(fault)),
+            None => embeddings.next().map(Ok),
+        });
+        Ok(each.collect())
+    }
+
     /// The vectors of `body`'s texts, waiting as often as the gateway says so, for as long as
     /// one call may take.
-    async fn vectors(&self, call: &Call, body: &Request<'_>) -> Result<Vec<Vec<f32>>, UpstreamError> {
+    async fn vectors(&self, call: &Call, body: &Request<'_>) -> Result<Vec<Vec<f32>>, Failed> {
         let until = Instant::now() + self.peer.timeout;
         let busy = || UpstreamError::Busy { upstream: self.peer.name.clone() };
         loop {
@@ -128,21 +202,25 @@ impl Embergate {
                     if matches!(error, UpstreamError::Timeout { .. }) {
                         turn.too_much(Duration::ZERO);
                     }
-                    return Err(error);
+                    return Err(error.into());
                 }
             };
             if answer.status.is_success() {
                 turn.went_well();
                 let list: List = self.peer.parse(&answer)?;
-                return in_order(list.data).map_err(|reason| self.peer.nonsense(reason));
+                return in_order(list.data).map_err(|reason| self.peer.nonsense(reason).into());
             }
-            let Some(wait) = comes_later(&answer, call.manner.is_bulk) else {
-                return Err(self.failure(&call.model, &answer));
+            if let Some((at, fault)) = text_of(&answer) {
+                return Err(Failed::Text(at, fault));
+            }
+            let wait = comes_later(&answer, call.manner.is_bulk);
+            let Some(wait) = wait.filter(|wait| Instant::now() + *wait <= until) else {
+                if let Some(wait) = wait {
+                    turn.too_much(wait);
+                }
+                return Err(self.failure(&call.model, &answer).into());
             };
             turn.too_much(wait);
-            if until < Instant::now() + wait {
-                return Err(self.failure(&call.model, &answer));
-            }
         }
     }
 
@@ -189,6 +267,36 @@ impl Embergate {
     }
 }
 
+/// Why a list has no vectors.
+enum Failed {
+    /// The text at this place, and not the others.
+    Text(usize, TextFault),
+    Call(UpstreamError),
+}
+
+impl From<UpstreamError> for Failed {
+    fn from(error: UpstreamError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// The text that an answer is about, and what is wrong with it.
+fn text_of(answer: &Answer) -> Option<(usize, TextFault)> {
+    let code = code(answer)?;
+    let message = message_of(&answer.body);
+    let (index, said) = message.strip_prefix("text ")?.split_once(' ')?;
+    let fault = match code.as_str() {
+        "context_length_exceeded" => TextFault::TooLong,
+        "text_unknown" => TextFault::NoKnownToken,
+        "text_rejected" | "text_refused" => {
+            let bare = said.strip_prefix("cannot be embedded: the upstream refused it: ");
+            TextFault::Refused(bare.unwrap_or(said).to_owned())
+        }
+        _ => return None,
+    };
+    Some((index.parse().ok()?, fault))
+}
+
 /// How long to wait before the same is asked again; nothing where that is no use. Bulk work waits
 /// for upstreams of the gateway too, and others are told at once that they are away.
 fn comes_later(answer: &Answer, is_bulk: bool) -> Option<Duration> {
@@ -231,25 +339,18 @@ struct Request<'c> {
 #[async_trait]
 impl Backend for Embergate {
     async fn embed(&self, call: Call) -> Result<Answers, UpstreamError> {
-        let mut vectors = Vec::with_capacity(call.texts.len());
+        let mut found: Vec<Result<Vec<f32>, TextFault>> = Vec::with_capacity(call.texts.len());
         for list in lists::split(&call.texts, self.bounds()) {
-            let input = match list {
-                Ok(texts) => texts.iter().map(AsRef::as_ref).collect(),
-                Err(message) => {
-                    let upstream = self.peer.name.clone();
-                    return alone(&call, UpstreamError::Refused { upstream, message });
-                }
-            };
-            let body =
-                Request { model: &call.model, input, truncate: call.truncate, encoding_format: "base64" };
-            match self.vectors(&call, &body).await {
-                Ok(some) => vectors.extend(some),
-                Err(error) => return alone(&call, error),
+            match list {
+                Ok(list) => match self.each(&call, list).await {
+                    Ok(some) => found.extend(some),
+                    Err(error) => return alone(&call, error),
+                },
+                Err(_) => found.push(Err(TextFault::TooLong)),
             }
         }
-        let embeddings = check::embeddings(&self.peer.name, &call, vectors)?;
         // It has counted texts with what it put before them, and says itself where it cuts.
-        Ok(Answers { texts: embeddings.into_iter().map(Ok).collect(), n_tokens: None })
+        Ok(Answers { texts: self.checked(call, found)?, n_tokens: None })
     }
 
     /// All spaces of the model: where one of them is another, the model is.

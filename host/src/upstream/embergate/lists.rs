@@ -1,5 +1,6 @@
 //! Texts → lists that the gateway takes: within its bounds on texts and on bytes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What a gateway takes in one request.
@@ -21,26 +22,23 @@ impl Default for Bounds {
 const AROUND: usize = 4096;
 
 /// Splits `texts` into as few lists as there can be in their order; a text that is too long for
-/// any list is an error in its place.
-pub(super) fn split(texts: &[Arc<str>], bounds: Bounds) -> impl Iterator<Item = Result<&[Arc<str>], String>> {
+/// any list is an error with its index.
+pub(super) fn split(texts: &[Arc<str>], bounds: Bounds) -> impl Iterator<Item = Result<Range<usize>, usize>> {
     let room = bounds.max_bytes.saturating_sub(AROUND);
-    let mut rest = texts;
+    let mut start = 0;
     std::iter::from_fn(move || {
-        let first = rest.first()?;
+        let first = texts.get(start)?;
         let mut n_bytes = written(first);
         if room < n_bytes {
-            rest = &rest[1..];
-            return Some(Err(format!(
-                "a text must have less than {room} bytes as JSON, and one has {n_bytes}"
-            )));
+            start += 1;
+            return Some(Err(start - 1));
         }
-        let more = rest[1..].iter().take(bounds.max_texts.max(1) - 1).take_while(|text| {
+        let more = texts[start + 1..].iter().take(bounds.max_texts.max(1) - 1).take_while(|text| {
             n_bytes += written(text);
             n_bytes <= room
         });
-        let n_texts = 1 + more.count();
-        let (list, left) = rest.split_at(n_texts);
-        rest = left;
+        let list = start..start + 1 + more.count();
+        start = list.end;
         Some(Ok(list))
     })
 }
@@ -65,7 +63,10 @@ mod tests {
     fn check(texts: &[&str], max_texts: usize, room: usize, want: &[&[&str]]) {
         let texts: Vec<Arc<str>> = texts.iter().map(|text| (*text).into()).collect();
         let lists: Vec<Vec<&str>> = split(&texts, Bounds { max_texts, max_bytes: room + AROUND })
-            .map(|list| list.map_or(vec!["too long"], |list| list.iter().map(AsRef::as_ref).collect()))
+            .map(|list| match list {
+                Ok(list) => texts[list].iter().map(AsRef::as_ref).collect(),
+                Err(index) => vec!["too long", &*texts[index]],
+            })
             .collect();
         assert_eq!(lists, want);
     }
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_text_that_no_list_takes_is_told() {
-        check(&["a", "0123456789", "b"], 9, 10, &[&["a"], &["too long"], &["b"]]);
+        check(&["a", "0123456789", "b"], 9, 10, &[&["a"], &["too long", "0123456789"], &["b"]]);
     }
 
     proptest! {
