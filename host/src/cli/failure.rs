@@ -276,9 +276,9 @@ fn remedy_of_upstream(error: &UpstreamError) -> Option<String> {
         UpstreamError::Denied { upstream, .. } => Some(format!(
             "name a file with a key that may do it as `api_key_file` in the [[upstream]] table named `{upstream}`"
         )),
-        UpstreamError::Timeout { upstream, .. } if upstream == through::FLAG => Some(
-            "make an [[upstream]] table of kind \"embergate\" for it with a longer `timeout`".into(),
-        ),
+        UpstreamError::Timeout { upstream, .. } if upstream == through::FLAG => {
+            Some("look whether the gateway is well, or raise `timeout` in [index]".into())
+        }
         UpstreamError::Busy { upstream } if upstream == through::FLAG => {
             Some("come back later: the gateway has more to do than it can".into())
         }

@@ -63,7 +63,8 @@ impl Through {
                 max_texts: None,
                 max_tokens: None,
                 discover: None,
-                timeout: upstream::default_timeout(),
+                // A list waits there behind those of others, as it would wait here for its upstreams.
+                timeout: config.index.timeout,
             },
             None => return Err(no_gateway(said, gateways().map(|table| table.name.as_str()).collect())),
         };
