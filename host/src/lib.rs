@@ -15,7 +15,7 @@ pub mod shutdown; // from a signal to a token that everybody watches
 pub mod telemetry; // logs, spans and metrics
 
 // Parts: each does one job and knows no other part, except that plugins are
-// handed the tokenizer.
+// handed the tokenizer, and gateways among upstreams say which one it is.
 pub mod analyzer; // text → sparse vector
 pub mod batcher; // queued texts → batches for whichever upstream has a free slot
 pub mod cache; // space and text → embedding

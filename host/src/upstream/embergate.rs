@@ -105,7 +105,9 @@ impl Embergate {
 
     /// Fetches what texts are counted by, where it is not known.
     async fn learn_tokenizers(&self, facts: &Facts) -> Result<(), UpstreamError> {
-        for id in facts.tokenizers() {
+        let wanted = facts.tokenizers();
+        self.tokenizers.keep(&wanted);
+        for id in wanted {
             if self.tokenizers.knows(id) {
                 continue;
             }

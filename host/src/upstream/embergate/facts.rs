@@ -1,6 +1,6 @@
 //! What a gateway says of itself, and what becomes of it here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::upstream::{Card, Offered, PluginMark, embedded};
 
 /// What is spoken here; a gateway that speaks another one cannot be worked with.
 const PROTOCOL: u64 = 1;
-/// Tokenizers kept, at most. Beyond it all are forgotten and fetched again.
+/// Tokenizers of one gateway, at most; models with further ones are left out.
 const MAX_TOKENIZERS: usize = 64;
 /// Before the spaces of a model in its identity.
 const MARK: &str = "embergate";
@@ -77,9 +77,16 @@ impl Facts {
         Bounds { max_texts: self.max_texts.max(1), max_bytes }
     }
 
-    /// The tokenizers of its models, by their ids.
-    pub(super) fn tokenizers(&self) -> impl Iterator<Item = &str> {
-        self.models.iter().filter_map(|model| model.tokenizer.as_deref())
+    /// The tokenizers of its models by their ids, within bounds.
+    pub(super) fn tokenizers(&self) -> BTreeSet<&str> {
+        let all: BTreeSet<&str> = self.models.iter().filter_map(|model| model.tokenizer.as_deref()).collect();
+        if MAX_TOKENIZERS < all.len() {
+            tracing::warn!(
+                n_tokenizers = all.len(),
+                "the gateway has too many tokenizers: models with those beyond {MAX_TOKENIZERS} are left out"
+            );
+        }
+        all.into_iter().take(MAX_TOKENIZERS).collect()
     }
 
     /// Its models, those left out whose tokenizer is not known.
@@ -151,11 +158,12 @@ impl Tokenizers {
     }
 
     fn put(&self, id: String, tokenizer: Tokenizer) {
-        let mut known = self.lock();
-        if MAX_TOKENIZERS <= known.len() {
-            known.clear();
-        }
-        known.insert(id, Arc::new(tokenizer));
+        self.lock().insert(id, Arc::new(tokenizer));
+    }
+
+    /// Forgets all but those of `ids`.
+    pub(super) fn keep(&self, ids: &BTreeSet<&str>) {
+        self.lock().retain(|id, _| ids.contains(&**id));
     }
 }
 
@@ -265,6 +273,8 @@ mod tests {
         let tokenizers = Tokenizers::default();
         let id = Definition::new(embedded::TOKENIZER).id.to_string();
         assert!(tokenizers.knows(&id) && !tokenizers.knows("00"));
+        tokenizers.keep(&BTreeSet::new());
+        assert!(tokenizers.get(&id).is_none());
         let other = tokenizers.learn("00".into(), embedded::TOKENIZER.to_vec()).await;
         assert!(other.unwrap_err().contains("another one"));
         assert!(tokenizers.learn("00".into(), b"{}".to_vec()).await.unwrap_err().contains("no tokenizer"));
