@@ -18,7 +18,7 @@ mod progress;
 mod search;
 mod serve;
 mod snippet;
-mod through;
+mod sources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ enum Command {
     /// Serve the HTTP APIs
     Serve(serve::Serve),
     /// Index files and folders into a collection
-    Index(index::Index),
+    Index(Box<index::Index>),
     /// Search a collection
     Search(search::Search),
     /// List and delete collections

@@ -22,7 +22,7 @@
 //! document that fails keeps what it had.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,20 +37,18 @@ use crate::plugin::Plugins;
 use crate::store::{IndexState, SourceRecord, Store, StoreError};
 
 mod batch; // documents → batches, and their new points embedded
-mod decode; // bytes → text
 mod edited; // text → text, and the way back
 mod identity; // what makes a chunk and a pipeline the same as before
 mod job; // what holds for one run
 mod prepare; // one file → chunks
-mod read; // a file's bytes, as they stood at one moment
 mod recipe; // media type → plugins
 mod report; // sums and events
-mod scan; // paths → files
+pub mod source; // what a run was given → documents, and the way back to their bytes
 mod write; // chunks → store and state, in the order that makes stopping safe
 
 use job::Job;
 use report::Report;
-use scan::{File, Scan};
+use source::{Found, HostPattern, Item, Root, SourceError, Sources};
 
 /// A `[[collection]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -103,6 +101,19 @@ pub struct Config {
     pub max_failed_batches: u32,
     /// Times that a file is read again because it changed meanwhile.
     pub max_rereads: u32,
+    /// What a file is in that does not say it and is no UTF-8: `detect`, `utf-8`, or a name.
+    pub encoding: source::Assumed,
+    /// Records with ids in one file, at most: their hashes are held in memory while it is read.
+    pub max_records: usize,
+    /// Hosts that may be asked for pages; none where it is empty.
+    pub allowed_hosts: Vec<HostPattern>,
+    /// Pages that are fetched at once, at most.
+    pub max_fetches: usize,
+    /// Times that one page may lead on to another.
+    pub max_redirects: usize,
+    /// How long it may take to fetch a page.
+    #[serde(with = "humantime_serde")]
+    pub fetch_timeout: Duration,
 }
 
 impl Default for Config {
@@ -117,6 +128,12 @@ impl Default for Config {
             max_repeats: 8,
             max_failed_batches: 3,
             max_rereads: 2,
+            encoding: source::Assumed::Detect,
+            max_records: 4_000_000,
+            allowed_hosts: Vec::new(),
+            max_fetches: 4,
+            max_redirects: 5,
+            fetch_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -124,7 +141,7 @@ impl Default for Config {
 /// What one run should do.
 #[derive(Clone, Debug)]
 pub struct IndexRequest {
-    pub paths: Vec<PathBuf>,
+    pub sources: Vec<Root>,
     pub collection: CollectionConfig,
 }
 
@@ -138,6 +155,8 @@ pub enum Outcome {
         n_embedded: usize,
         /// Where its text went: proved before anything was written.
         coverage: Coverage,
+        /// The name of the encoding that it was read in.
+        encoding: &'static str,
     },
     /// It vanished, and its points with it.
     Removed,
@@ -177,16 +196,14 @@ pub struct Summary {
     pub n_chunks: usize,
     pub n_embedded: usize,
     pub coverage: Coverage,
+    /// How many of them are in encodings other than UTF-8, by name.
+    pub encodings: BTreeMap<&'static str, usize>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    #[error("cannot read `{path}`")]
-    Path {
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("collection `{collection}` names a model that cannot be")]
     Model {
         collection: String,
@@ -234,9 +251,10 @@ impl Indexer {
         request: IndexRequest,
         watcher: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Summary, IndexError> {
-        let IndexRequest { paths, collection } = request;
-        let scan = scan::scan(paths).await?;
-        let job = Arc::new(Job::new(self, &collection, &scan).await?);
+        let IndexRequest { sources, collection } = request;
+        let sources = Sources::new(sources, &self.config)?.in_language(collection.language.as_deref());
+        let (sources, items) = walked(sources).await;
+        let job = Arc::new(Job::new(self, &collection, &items).await?);
         let _lock = self.state.lock(&collection.name)?;
         if self.store.collection(&collection.name).await?.is_none() {
             // What is recorded of a collection that is gone would keep its documents out of this one.
@@ -244,58 +262,48 @@ impl Indexer {
         }
         self.store.create(&job.collection).await?;
         let mut report = Report::new(watcher);
-        report.found(&scan);
-        let mut known = self.records_under(&job, &scan).await?;
-        let changed = self.sort_out(&job, scan, &mut known, &mut report).await?;
+        report.found(&items);
+        let records = self.state.sources(&job.collection.name, "").await?;
+        let mut known = records.into_iter().map(|record| (record.source.clone(), record)).collect();
+        let changed = self.sort_out(&job, items, &mut known, &mut report).await?;
+        known.retain(|source, _| sources.contains(source));
         self.remove(&job, known, &mut report).await?;
         self.index(job, changed, &mut report).await?;
         Ok(report.into_summary())
     }
 
-    /// What was recorded of files under the roots of this run, by source.
-    async fn records_under(
-        &self,
-        job: &Job,
-        scan: &Scan,
-    ) -> Result<BTreeMap<String, SourceRecord>, StoreError> {
-        let mut known = BTreeMap::new();
-        for root in &scan.roots {
-            let records = self.state.sources(&job.collection.name, root.prefix()).await?;
-            let under = records.into_iter().filter(|record| root.contains(&record.source));
-            known.extend(under.map(|record| (record.source.clone(), record)));
-        }
-        Ok(known)
-    }
-
     /// Reports what needs no reading, and returns the rest with what was
-    /// recorded of it; what stays in `known` has vanished.
+    /// recorded of it; what stays in `known` was not found.
     async fn sort_out(
         &self,
         job: &Job,
-        scan: Scan,
+        items: Vec<Item>,
         known: &mut BTreeMap<String, SourceRecord>,
         report: &mut Report<'_>,
-    ) -> Result<Vec<(File, Option<SourceRecord>)>, StoreError> {
-        known.retain(|source, _| !scan.is_unseen(source));
-        for (source, reason) in scan.failed {
-            known.remove(&source);
-            report.finished(source, 0, Outcome::Failed(reason));
-        }
+    ) -> Result<Vec<(Found, Option<SourceRecord>)>, StoreError> {
         let mut gone = HashMap::new();
-        for (source, reason) in scan.skipped {
-            gone.extend(known.remove(&source).map(|record| (source.clone(), record.points)));
-            report.finished(source, 0, Outcome::Skipped(reason));
-        }
-        self.delete_documents(job, gone).await?;
         let mut changed = Vec::new();
-        for file in scan.files {
-            let record = known.remove(&file.source);
-            if record.as_ref().is_some_and(|record| job.is_unchanged(&file, record)) {
-                report.finished(file.source, file.size, Outcome::Unchanged);
-            } else {
-                changed.push((file, record));
+        for item in items {
+            match item {
+                Item::Failed { source, reason } => {
+                    known.remove(&source);
+                    report.finished(source, 0, Outcome::Failed(reason));
+                }
+                Item::Skipped { source, reason } => {
+                    gone.extend(known.remove(&source).map(|record| (source.clone(), record.points)));
+                    report.finished(source, 0, Outcome::Skipped(reason));
+                }
+                Item::Document(found) => {
+                    let record = known.remove(&found.source);
+                    if record.as_ref().is_some_and(|record| job.is_unchanged(&found, record)) {
+                        report.finished(found.source, found.size, Outcome::Unchanged);
+                    } else {
+                        changed.push((found, record));
+                    }
+                }
             }
         }
+        self.delete_documents(job, gone).await?;
         Ok(changed)
     }
 
@@ -324,7 +332,7 @@ impl Indexer {
     async fn index(
         &self,
         job: Arc<Job>,
-        changed: Vec<(File, Option<SourceRecord>)>,
+        changed: Vec<(Found, Option<SourceRecord>)>,
         report: &mut Report<'_>,
     ) -> Result<(), IndexError> {
         let prepared = prepare::documents(Arc::clone(&job), changed);
@@ -336,4 +344,19 @@ impl Indexer {
         }
         Ok(())
     }
+}
+
+/// All that the sources lead to.
+async fn walked(sources: Sources) -> (Arc<Sources>, Vec<Item>) {
+    let sources = Arc::new(sources);
+    let walking = Arc::clone(&sources);
+    let walk = tokio::task::spawn_blocking(move || {
+        let mut items = Vec::new();
+        walking.walk(&mut |item| {
+            items.push(item);
+            ControlFlow::Continue(())
+        });
+        items
+    });
+    (sources, walk.await.unwrap_or_default())
 }

@@ -19,6 +19,7 @@ mod plugin_errors;
 mod qdrant;
 mod resume;
 mod serve;
+mod sources;
 mod store;
 mod through;
 mod upstream;

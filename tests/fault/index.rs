@@ -142,21 +142,29 @@ fn whole(text: &str) -> Coverage {
 async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
     let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
     write(folder.path(), &[("good.txt", paragraph("bread", 1)), ("empty.txt", String::new())]);
-    std::fs::write(folder.path().join("latin.txt"), b"caf\xE9").unwrap();
+    std::fs::write(folder.path().join("odd.bin"), b"odd\0").unwrap();
     std::fs::write(folder.path().join("picture.png"), b"\x89PNG\0\0").unwrap();
     std::fs::File::create(folder.path().join("large.txt")).unwrap().set_len(65 << 20).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s.sock")).unwrap();
     let (_, outcomes) = run_with(&parts.indexer(&place), folder.path(), collection(MODEL)).await.unwrap();
     let skipped = |reason: &str| Outcome::Skipped(reason.to_owned());
     let want = [
-        ("empty.txt", Outcome::Indexed { n_chunks: 0, n_embedded: 0, coverage: Coverage::default() }),
+        (
+            "empty.txt",
+            Outcome::Indexed { n_chunks: 0, n_embedded: 0, coverage: Coverage::default(), encoding: "UTF-8" },
+        ),
         (
             "good.txt",
-            Outcome::Indexed { n_chunks: 1, n_embedded: 1, coverage: whole(&paragraph("bread", 1)) },
+            Outcome::Indexed {
+                n_chunks: 1,
+                n_embedded: 1,
+                coverage: whole(&paragraph("bread", 1)),
+                encoding: "UTF-8",
+            },
         ),
         ("large.txt", skipped("it has 68157440 bytes, more than the 67108864 of `index.max_file`")),
-        ("latin.txt", skipped("it is not UTF-8: there is a byte 0xE9 at offset 3; save it as UTF-8")),
-        ("picture.png", skipped("it is not text: there is a zero byte at offset 4")),
+        ("odd.bin", skipped("it is not text: there is a zero byte at offset 3")),
+        ("picture.png", skipped("it is a PNG picture, not text")),
         ("s.sock", skipped("it is a socket, not a file")),
     ];
     let outcomes: Vec<_> = outcomes.iter().map(|(name, outcome)| (name.as_str(), outcome.clone())).collect();

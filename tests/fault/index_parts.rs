@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use embergate::embed::Embedder;
+use embergate::index::source::Root;
 use embergate::index::{
     CollectionConfig, Config, Event, IndexError, IndexRequest, Indexer, Outcome, Summary,
 };
@@ -170,7 +171,7 @@ pub(crate) async fn run_with(
             outcomes.push((name, outcome));
         }
     };
-    let request = IndexRequest { paths: vec![folder.to_path_buf()], collection };
+    let request = IndexRequest { sources: vec![Root::path(folder)], collection };
     let summary = indexer.run(request, &mut watcher).await?;
     outcomes.sort_by(|a, b| a.0.cmp(&b.0));
     Ok((summary, outcomes))

@@ -13,6 +13,7 @@ mod index;
 mod index_parts;
 mod mixture;
 mod nonsense;
+mod pages;
 mod several;
 mod sharing;
-mod through;
+mod spans;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use embergate::embed::{EmbedAnswer, EmbedRequest, Embedder};
+use embergate::index::source::Root;
 use embergate::index::{CollectionConfig, IndexRequest, Indexer, Summary};
 use embergate::model::{ModelName, Purpose};
 use embergate::plugin::{OnError, PluginConfig, Plugins};
@@ -127,8 +128,8 @@ async fn index(
     };
     let mut summaries = Vec::new();
     for _ in 0..runs {
-        let paths = vec![documents.path().to_owned()];
-        let request = IndexRequest { paths, collection: collection.clone() };
+        let sources = vec![Root::path(documents.path())];
+        let request = IndexRequest { sources, collection: collection.clone() };
         summaries.push(indexer.run(request, &mut |_| {}).await.unwrap());
     }
     summaries

@@ -17,7 +17,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["server"]),
     ("tokio_rustls", &["server"]),
     ("rustix", &["server"]),
-    ("reqwest", &["upstream"]),
+    ("reqwest", &["index", "upstream"]),
     ("rusqlite", &["store"]),
     ("qdrant_client", &["store"]),
     ("tonic", &["store"]),

@@ -111,7 +111,7 @@ fn blame(error: &anyhow::Error) -> Blame {
     {
         return Blame::Input;
     }
-    if let Some(IndexError::Path { .. }) = error.downcast_ref() {
+    if let Some(IndexError::Source(_)) = error.downcast_ref() {
         return Blame::Input;
     }
     if let Some(SearchError::EmptyQuestion | SearchError::Limit { .. } | SearchError::SpaceChanged { .. }) =

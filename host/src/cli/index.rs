@@ -1,6 +1,5 @@
 //! `embergate index`
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use serde_json::json;
 use super::covered;
 use super::failure::Usage;
 use super::progress::Progress;
-use super::through::{self, Through};
+use super::sources::Sources;
 use super::{Context, Ending};
 use crate::config::EMBEDDED_MODEL;
 use crate::embed::Embedder;
@@ -26,11 +25,9 @@ With --json, stdout has one event a line: `found`, `finished` for each document,
 Examples:
   embergate index docs README.md --collection docs
   embergate index belgeler --collection belgeler --language tr
-  embergate index docs --collection docs --gateway http://127.0.0.1:8642")]
+  embergate index tickets.jsonl --collection tickets --text-field body --id-field key
+  sort notes.txt | embergate index - --id notes --collection docs")]
 pub(super) struct Index {
-    /// Files and folders; what gitignore files leave out is left out
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
     /// The collection, made where there is none of that name
     #[arg(long, short, value_name = "NAME")]
     collection: String,
@@ -41,7 +38,7 @@ pub(super) struct Index {
     #[arg(long, value_name = "CODE")]
     language: Option<String>,
     #[command(flatten)]
-    through: Through,
+    sources: Sources,
 }
 
 impl Index {
@@ -50,14 +47,19 @@ impl Index {
         let signals = Signals::spawn()?;
         let app = context.start().await?;
         let (store, state) = app.open_store().await?;
-        let collection = self.chosen(context, store.as_ref(), &app.embedder).await?;
+        let model = self.named(&app.embedder).await?;
+        let collection = self.chosen(context, store.as_ref(), model).await?;
+        let stop = signals.token();
+        let sources = tokio::select! {
+            sources = self.sources.roots(context) => sources?,
+            () = stop.cancelled() => return Ok(Ending::Interrupted),
+        };
         let indexer = app.indexer(store, state);
         let began = Instant::now();
         let mut progress = Progress::new(&context.output);
-        let request = IndexRequest { paths: self.paths, collection };
+        let request = IndexRequest { sources, collection };
         let name = request.collection.name.clone();
         let mut watcher = |event| progress.tell(&event);
-        let stop = signals.token();
         let run = indexer.run(request, &mut watcher);
         let summary = tokio::select! {
             summary = run => Some(summary),
@@ -157,6 +159,7 @@ fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) 
         n_chunks,
         n_embedded,
         ref coverage,
+        ref encodings,
     } = *summary;
     let seconds = began.elapsed().as_secs_f64();
     if context.output.json {
@@ -164,7 +167,7 @@ fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) 
             "event": "summary", "collection": collection, "files": n_files, "bytes": n_bytes,
             "unchanged": n_unchanged, "indexed": n_indexed, "removed": n_removed, "skipped": n_skipped,
             "failed": n_failed, "chunks": n_chunks, "embedded": n_embedded, "seconds": seconds,
-            "coverage": covered::as_json(coverage),
+            "coverage": covered::as_json(coverage), "encodings": encodings,
         }));
     }
     let counts = [
@@ -180,8 +183,13 @@ fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) 
     context.output.line(&format!(
         "`{collection}`: {parts}; {n_chunks} chunks, {n_embedded} of them embedded, in {seconds:.1} s"
     ))?;
-    match covered::in_words(coverage) {
-        Some(words) => context.output.line(&format!("  {words}")),
-        None => Ok(()),
+    if let Some(words) = covered::in_words(coverage) {
+        context.output.line(&format!("  {words}"))?;
     }
+    if !encodings.is_empty() {
+        let named = encodings.iter().map(|(encoding, n)| format!("{n} in {encoding}"));
+        let named: Vec<String> = named.collect();
+        context.output.line(&format!("  read as they look or say, not as UTF-8: {}", named.join(", ")))?;
+    }
+    Ok(())
 }

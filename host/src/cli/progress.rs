@@ -117,10 +117,11 @@ fn event_json(event: &Event) -> Value {
     let mut value = json!({ "event": "finished", "source": source, "bytes": n_bytes });
     let (word, reason) = match outcome {
         Outcome::Unchanged => ("unchanged", None),
-        Outcome::Indexed { n_chunks, n_embedded, coverage } => {
+        Outcome::Indexed { n_chunks, n_embedded, coverage, encoding } => {
             value["coverage"] = covered::as_json(coverage);
             value["chunks"] = (*n_chunks).into();
             value["embedded"] = (*n_embedded).into();
+            value["encoding"] = (*encoding).into();
             ("indexed", None)
         }
         Outcome::Removed => ("removed", None),

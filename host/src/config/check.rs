@@ -89,6 +89,9 @@ impl Faults {
             ("index.timeout", index.timeout.as_nanos() as u64),
             ("index.max_failed_batches", index.max_failed_batches.into()),
             ("index.max_file", index.max_file.as_u64()),
+            ("index.max_records", index.max_records as u64),
+            ("index.max_fetches", index.max_fetches as u64),
+            ("index.fetch_timeout", index.fetch_timeout.as_nanos() as u64),
         ];
         for (path, value) in bounds {
             self.bound(path, path, value);

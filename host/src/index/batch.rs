@@ -13,7 +13,7 @@ use super::IndexError;
 use super::job::Job;
 use super::prepare::{Prepared, Step};
 use super::report::in_full;
-use super::scan::File;
+use super::source::Found;
 use crate::embed::EmbedError;
 use crate::model::Embedding;
 use crate::store::{Payload, Point, SourceRecord, StoreError};
@@ -29,7 +29,7 @@ pub(super) struct Batch {
 /// One document, and what is to be done with it.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) file: File,
+    pub(super) file: Found,
     /// What was recorded of it before this run.
     pub(super) old: Option<SourceRecord>,
     pub(super) action: Action,
@@ -53,6 +53,8 @@ pub(super) struct Put {
     pub(super) new: Vec<Point>,
     /// Stored already, with the payload that they should have now.
     pub(super) kept: Vec<(Uuid, Payload)>,
+    /// The name of the encoding that it was read in.
+    pub(super) encoding: &'static str,
 }
 
 /// Counts batches that failed one after another.
@@ -126,8 +128,8 @@ async fn embed(job: Arc<Job>, documents: Vec<Prepared>) -> Result<Batch, StoreEr
             (Step::Same(record), _) => Action::Touch(record),
             (Step::Skip(reason), _) => Action::Skip(reason),
             (Step::Fail(reason), _) => Action::Fail(reason),
-            (Step::Chunks { record, chunks }, None) => {
-                let mut put = Put { record, new: Vec::new(), kept: Vec::new() };
+            (Step::Chunks { record, chunks, encoding }, None) => {
+                let mut put = Put { record, new: Vec::new(), kept: Vec::new(), encoding };
                 for chunk in chunks {
                     match answers.vectors.remove(&chunk.id) {
                         Some(dense) => {

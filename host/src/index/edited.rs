@@ -1,7 +1,7 @@
 //! A document on its way through a chain of preprocessors, with the way back to
 //! the file: whatever they do in turn is one map in the end.
 
-use super::decode::Decoded;
+use super::source::Decoded;
 use crate::document::{Document, PatchError, SourceMap, Span};
 use crate::plugin::{Edit, Preprocessed};
 
@@ -25,10 +25,10 @@ impl Edited {
         let document = Document {
             id: id.to_owned(),
             media_type: media_type.to_owned(),
-            text: decoded.text.clone(),
-            metadata: Vec::new(),
+            text: decoded.text().to_owned(),
+            metadata: decoded.said().collect(),
         };
-        Self { document, map: SourceMap::identity(decoded.text.len()) }
+        Self { document, map: SourceMap::identity(decoded.text().len()) }
     }
 
     /// Does what the next preprocessor of the chain wants done.
@@ -64,9 +64,14 @@ impl Edited {
         self.map.n_verbatim()
     }
 
-    /// The text that [`places`](Self::places) are places of: the file's, or the extracted one.
-    pub(super) fn shown<'d>(&'d self, decoded: &'d Decoded) -> &'d str {
-        if self.is_extracted() { &self.document.text } else { &decoded.text }
+    /// The lines on which `places` begin, counted from 1: of the file, or of the extracted text.
+    pub(super) fn lines(&self, places: &[Span], decoded: &Decoded) -> Vec<u32> {
+        if !self.is_extracted() {
+            return decoded.lines(places);
+        }
+        let ends: Vec<usize> = memchr::memchr_iter(b'\n', self.document.text.as_bytes()).collect();
+        let line = |place: &Span| 1 + ends.partition_point(|end| *end < place.start);
+        places.iter().map(|place| u32::try_from(line(place)).unwrap_or(u32::MAX)).collect()
     }
 
     /// Where `spans` of the text came from: bytes of the file's text, or of the extracted one.
@@ -108,18 +113,18 @@ mod tests {
 
     #[test]
     fn after_a_replacement_spans_are_of_the_extracted_text() {
-        let decoded = Decoded::new(b"a &amp; b".to_vec()).unwrap();
+        let decoded = Decoded::of(b"a &amp; b");
         let chain = [patch(2, 7, "&"), Edit::Replace("one two".to_owned()), patch(0, 3, "1")];
         let edited = edited(&decoded, chain);
         let places = edited.places(&[Span::new(2, 5)]);
         assert!(edited.is_extracted());
-        assert_eq!(places[0].of(edited.shown(&decoded)), Some("two"));
+        assert_eq!(places[0].of(&edited.document.text), Some("two"));
         assert_eq!((edited.in_file(&places, &decoded), edited.n_kept()), (places, 0));
     }
 
     #[test]
     fn the_last_word_on_a_key_counts() {
-        let decoded = Decoded::new(b"x".to_vec()).unwrap();
+        let decoded = Decoded::of(b"x");
         let mut edited = Edited::new("/a", "text/html", &decoded);
         for title in ["one", "two"] {
             let metadata = vec![("title".to_owned(), title.to_owned())];
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_rejection_ends_the_chain() {
-        let decoded = Decoded::new(b"x".to_vec()).unwrap();
+        let decoded = Decoded::of(b"x");
         let ended = Edited::new("/a", "text/plain", &decoded).apply(answer(Edit::Reject("no".into())));
         assert!(matches!(ended, Err(Stopped::Rejected(reason)) if reason == "no"));
     }
@@ -174,7 +179,7 @@ mod tests {
             chain in prop::collection::vec(prop::collection::vec((any::<Index>(), "[A-ZÜ]{0,3}"), 0..8), 0..6),
         ) {
             let bytes = encoded(&text, way);
-            let decoded = Decoded::new(bytes.clone()).unwrap();
+            let decoded = Decoded::of(&bytes);
             let mut edited = Edited::new("/a", "text/plain", &decoded);
             for cuts in &chain {
                 let edit = drawn(&edited.document.text, cuts);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::recipe::{Recipe, Recipes};
-use super::scan::{File, Scan};
+use super::source::{Assumed, Found, Item, Origin, Reader, media};
 use super::{CollectionConfig, Config, IndexError, Indexer};
 use crate::analyzer::Analyzer;
 use crate::cache::Space;
@@ -26,6 +26,7 @@ pub(super) struct Job {
     pub(super) call: Call,
     pub(super) analyzer: Analyzer,
     pub(super) config: Config,
+    pub(super) reader: Reader,
     recipes: Recipes,
     embedder: Arc<Embedder>,
     store: Arc<dyn Store>,
@@ -38,7 +39,7 @@ impl Job {
     pub(super) async fn new(
         indexer: &Indexer,
         collection: &CollectionConfig,
-        scan: &Scan,
+        items: &[Item],
     ) -> Result<Self, IndexError> {
         let embedder = &indexer.embedder;
         let name = ModelName::new(&collection.model)
@@ -46,8 +47,11 @@ impl Job {
         let model = embedder.find(&name).await.ok_or_else(|| embedder.unknown(name))?;
         let name = model.name.clone();
         let max_tokens = max_tokens(collection, &model)?;
-        let common = [max_tokens.to_string(), collection.language.clone().unwrap_or_default()];
-        let media_types: BTreeSet<_> = scan.files.iter().map(|file| file.media_type).collect();
+        let mut common = vec![max_tokens.to_string(), collection.language.clone().unwrap_or_default()];
+        if indexer.config.encoding != Assumed::Detect {
+            common.push(indexer.config.encoding.to_string());
+        }
+        let media_types = media_types(items);
         let recipes = Recipes::new(&indexer.plugins, collection, &model.preprocess, &common, media_types)?;
         if let Some(differing) = model.differing(recipes.preprocessors()) {
             return Err(IndexError::PluginDiffers { collection: collection.name.clone(), differing });
@@ -71,6 +75,7 @@ impl Job {
             },
             analyzer: Analyzer::new(collection.language.as_deref()),
             config: indexer.config.clone(),
+            reader: Reader::new(&indexer.config, collection.language.as_deref()),
             recipes,
             embedder: Arc::clone(embedder),
             store: Arc::clone(&indexer.store),
@@ -78,12 +83,12 @@ impl Job {
         })
     }
 
-    pub(super) fn recipe(&self, file: &File) -> Option<&Recipe> {
+    pub(super) fn recipe(&self, file: &Found) -> Option<&Recipe> {
         self.recipes.of(file.media_type)
     }
 
     /// Returns whether a file is as it was recorded, as far as can be told without reading it.
-    pub(super) fn is_unchanged(&self, file: &File, record: &SourceRecord) -> bool {
+    pub(super) fn is_unchanged(&self, file: &Found, record: &SourceRecord) -> bool {
         let same_file = (file.size, file.modified) == (record.size, record.modified);
         same_file && self.recipe(file).is_some_and(|recipe| recipe.fingerprint == record.pipeline)
     }
@@ -141,4 +146,17 @@ fn max_tokens(collection: &CollectionConfig, model: &Model) -> Result<u32, Index
         }),
         max_tokens => Ok(max_tokens),
     }
+}
+
+/// Those of documents that were found; of pages it is not known before they are fetched.
+fn media_types(items: &[Item]) -> BTreeSet<&'static str> {
+    let mut media_types = BTreeSet::new();
+    for item in items {
+        match item {
+            Item::Document(Found { origin: Origin::Url { .. }, .. }) => media_types.extend(media::all()),
+            Item::Document(found) => drop(media_types.insert(found.media_type)),
+            Item::Skipped { .. } | Item::Failed { .. } => {}
+        }
+    }
+    media_types
 }

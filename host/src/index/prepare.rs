@@ -6,23 +6,20 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::decode::Decoded;
 use super::edited::{Edited, Stopped};
 use super::identity::{Fingerprint, Ids};
 use super::job::Job;
-use super::read::{self, Contents, ReadError};
 use super::recipe::Recipe;
 use super::report::in_full;
-use super::scan::File;
+use super::source::{Contents, DecodeError, Decoded, Found, ReadError, media};
 use crate::document::{Chunk, Chunks, Coverage, Document};
 use crate::plugin::{Instead, PluginError, Processed};
-use crate::store::{Payload, SourceRecord, TextHash};
-use crate::units::ByteSize;
+use crate::store::{Payload, SourceRecord};
 
 /// A document that is ready to be embedded, or why it is not.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) file: File,
+    pub(super) file: Found,
     /// What was recorded of it before this run.
     pub(super) old: Option<SourceRecord>,
     pub(super) step: Step,
@@ -37,6 +34,8 @@ pub(super) enum Step {
         /// As it will be when all is done.
         record: SourceRecord,
         chunks: Vec<PreparedChunk>,
+        /// The name of the encoding that it was read in.
+        encoding: &'static str,
     },
     Skip(String),
     Fail(String),
@@ -66,10 +65,10 @@ impl Prepared {
 /// Prepares documents, a bounded number at once; they come in the order of `files`.
 pub(super) fn documents(
     job: Arc<Job>,
-    files: Vec<(File, Option<SourceRecord>)>,
+    files: Vec<(Found, Option<SourceRecord>)>,
 ) -> impl Stream<Item = Prepared> + Send {
     let max_documents = job.config.max_documents.max(1);
-    let prepare = move |(file, old): (File, Option<SourceRecord>)| {
+    let prepare = move |(file, old): (Found, Option<SourceRecord>)| {
         let task = tokio::spawn(prepare(Arc::clone(&job), file.clone(), old.clone()));
         let task = AbortOnDropHandle::new(task);
         async move {
@@ -79,7 +78,7 @@ pub(super) fn documents(
     stream::iter(files).map(prepare).buffered(max_documents)
 }
 
-async fn prepare(job: Arc<Job>, file: File, old: Option<SourceRecord>) -> Prepared {
+async fn prepare(job: Arc<Job>, file: Found, old: Option<SourceRecord>) -> Prepared {
     let step = step(&job, &file, old.as_ref()).await.unwrap_or_else(|refusal| match refusal {
         Refusal::Skip(reason) => Step::Skip(reason),
         Refusal::Fail(reason) => Step::Fail(reason),
@@ -95,64 +94,69 @@ enum Refusal {
     Fail(String),
 }
 
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        if error.is_no_text() { Self::Skip(error.to_string()) } else { Self::Fail(error.to_string()) }
+    }
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        if error.is_no_text() { Self::Skip(error.to_string()) } else { Self::Fail(error.to_string()) }
+    }
+}
+
 impl From<PluginError> for Refusal {
     fn from(error: PluginError) -> Self {
         Self::Fail(in_full(&error))
     }
 }
 
-async fn step(job: &Job, file: &File, old: Option<&SourceRecord>) -> Result<Step, Refusal> {
+async fn step(job: &Job, found: &Found, old: Option<&SourceRecord>) -> Result<Step, Refusal> {
+    let contents = job.reader.read(found, None).await?;
+    let Contents { found: file, hash, .. } = &contents;
     let Some(recipe) = job.recipe(file) else {
         return Err(Refusal::Fail(format!("there is no rule for `{}`", file.media_type)));
     };
-    let Contents { file, bytes, hash } = read(job, file).await?;
     let record = |pipeline: &str, points, coverage| SourceRecord {
         source: file.source.clone(),
         size: file.size,
         modified: file.modified,
-        content: hash,
+        content: *hash,
         pipeline: pipeline.to_owned(),
         points,
         coverage,
         ..SourceRecord::default()
     };
     if let Some(old) = old
-        && (old.content, &old.pipeline) == (hash, &recipe.fingerprint)
+        && (old.content, &old.pipeline) == (*hash, &recipe.fingerprint)
     {
         return Ok(Step::Same(record(&recipe.fingerprint, old.points.clone(), old.coverage.clone())));
     }
-    let decoded = Decoded::new(bytes).map_err(|error| Refusal::Skip(error.to_string()))?;
-    let mut way = Way::new(recipe);
-    let (chunks, coverage) = chunks(job, &mut way, &file, decoded).await?;
-    let points = chunks.iter().map(|chunk| chunk.id).collect();
-    Ok(Step::Chunks { record: record(&way.pipeline, points, Some(coverage)), chunks })
-}
-
-async fn read(job: &Job, file: &File) -> Result<Contents, Refusal> {
-    let ByteSize(max_file) = job.config.max_file;
-    let (file, max_rereads) = (file.clone(), job.config.max_rereads);
-    let read = tokio::task::spawn_blocking(move || read::read(&file, max_file, max_rereads));
-    match read.await {
-        Ok(Ok(contents)) => Ok(contents),
-        Ok(Err(ReadError::TooLarge(size))) => {
-            Err(Refusal::Skip(format!("it has {size} bytes, more than the {max_file} of `index.max_file`")))
-        }
-        Ok(Err(ReadError::Changing)) => Err(Refusal::Fail("it changed each time it was read".to_owned())),
-        Ok(Err(ReadError::Io(cause))) => Err(Refusal::Fail(format!("cannot read it: {cause}"))),
-        Err(cause) => Err(Refusal::Fail(cause.to_string())),
+    let decoded = job.reader.decode(&contents)?;
+    if let Some(line) = media::minified_line(file.media_type, decoded.text()).filter(|_| !recipe.is_named) {
+        return Err(Refusal::Skip(format!(
+            "line {line} is too long for code that people write: give its collection a rule for `{}` to index it",
+            file.media_type
+        )));
     }
+    let mut way = Way::new(recipe);
+    let (chunks, coverage) = chunks(job, &mut way, file, &decoded).await?;
+    let points = chunks.iter().map(|chunk| chunk.id).collect();
+    let encoding = decoded.encoding();
+    Ok(Step::Chunks { record: record(&way.pipeline, points, Some(coverage)), chunks, encoding })
 }
 
 /// The document's chunks, and the proof that nothing of it was lost.
 async fn chunks(
     job: &Job,
     way: &mut Way<'_>,
-    file: &File,
-    decoded: Decoded,
+    file: &Found,
+    decoded: &Decoded,
 ) -> Result<(Vec<PreparedChunk>, Coverage), Refusal> {
-    let edited = preprocessed(job, way, file, &decoded).await?;
+    let edited = preprocessed(job, way, file, decoded).await?;
     let of_source = |coverage| Coverage {
-        n_source: decoded.text.len() as u64,
+        n_source: decoded.text().len() as u64,
         n_kept: edited.n_kept() as u64,
         ..coverage
     };
@@ -164,14 +168,14 @@ async fn chunks(
     let split = patient(job, || chunker.split_or_instead(&job.call, &edited.document)).await?;
     let (Chunks { chunks, omitted: _, coverage }, instead) = split;
     way.leave(instead.as_deref());
-    Ok((finished(file.media_type, &edited, &decoded, chunks), of_source(coverage)))
+    Ok((finished(file.media_type, &edited, decoded, chunks), of_source(coverage)))
 }
 
 /// Runs the preprocessors one after another.
 async fn preprocessed(
     job: &Job,
     way: &mut Way<'_>,
-    file: &File,
+    file: &Found,
     decoded: &Decoded,
 ) -> Result<Edited, Refusal> {
     let mut edited = Edited::new(&file.source, file.media_type, decoded);
@@ -240,7 +244,7 @@ fn finished(media_type: &str, edited: &Edited, decoded: &Decoded, chunks: Vec<Ch
     let document = &edited.document;
     let shown: Vec<_> = chunks.iter().map(|chunk| chunk.window.unwrap_or(chunk.span)).collect();
     let places = edited.places(&shown);
-    let lines = Lines::of(edited.shown(decoded));
+    let lines = edited.lines(&places, decoded);
     let in_file = edited.in_file(&places, decoded);
     let mut ids = Ids::new(&document.id);
     let mut finished = Vec::with_capacity(chunks.len());
@@ -256,7 +260,7 @@ fn finished(media_type: &str, edited: &Edited, decoded: &Decoded, chunks: Vec<Ch
             prefix: chunk.prefix,
             span: Some(in_file[ordinal]),
             extracted: edited.is_extracted(),
-            line: lines.number(places[ordinal].start),
+            line: lines[ordinal],
             ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX),
             text_hash: TextHash::of(&embedded_text),
             metadata,
@@ -289,21 +293,6 @@ impl Said {
     }
 }
 
-/// Where the lines of a text start.
-struct Lines(Vec<usize>);
-
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1).collect())
-    }
-
-    /// Counted from 1.
-    fn number(&self, at: usize) -> u32 {
-        let n_before = self.0.partition_point(|start| *start <= at);
-        u32::try_from(n_before + 1).unwrap_or(u32::MAX)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,7 +314,7 @@ mod tests {
     /// Cuts `bytes` after `patches`; what is at each chunk's span of the file, and its line.
     #[track_caller]
     fn check(bytes: &[u8], patches: &[Patch], chunks: &[(usize, usize)], want: &[(&str, u32)]) {
-        let decoded = Decoded::new(bytes.to_vec()).unwrap();
+        let decoded = Decoded::of(bytes);
         let edited = edited(&decoded, Edit::Patch(patches.to_vec()), None);
         let chunks = chunks.iter().map(|(start, end)| chunk(*start, *end)).collect();
         let got: Vec<_> = finished("text/plain", &edited, &decoded, chunks)
@@ -357,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_replaced_text_has_spans_of_its_own_and_the_file_s_media_type() {
-        let decoded = Decoded::new(b"%PDF".to_vec()).unwrap();
+        let decoded = Decoded::of(b"%PDF");
         let edited = edited(&decoded, Edit::Replace("one\ntwo".to_owned()), Some("text/markdown"));
         let chunks = finished("application/pdf", &edited, &decoded, vec![chunk(4, 7)]);
         let payload = &chunks[0].payload;
@@ -367,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_window_is_shown_in_place_of_the_chunk_and_not_embedded() {
-        let decoded = Decoded::new(b"one two three".to_vec()).unwrap();
+        let decoded = Decoded::of(b"one two three");
         let window = Chunk { window: Some(Span::new(0, 13)), ..chunk(4, 7) };
         let chunks = finished("text/plain", &edited(&decoded, Edit::Keep, None), &decoded, vec![window]);
         assert_eq!(chunks[0].embedded_text, "two");

@@ -15,6 +15,8 @@ pub(super) struct Recipe {
     pub(super) chunker: Arc<Plugin>,
     /// Of all that decides which points a document becomes: 32 hexadecimal digits.
     pub(super) fingerprint: String,
+    /// Whether a rule names the media type, so that documents of it are wanted as they are.
+    pub(super) is_named: bool,
 }
 
 impl Recipe {
@@ -30,7 +32,7 @@ impl Recipe {
         let parts = preprocessors.iter().chain([&chunker]).map(|plugin| plugin.fingerprint());
         let parts = common.iter().map(String::as_str).chain(parts);
         let fingerprint = parts.fold(Fingerprint::new(), Fingerprint::with).finish();
-        Ok(Self { preprocessors, chunker, fingerprint })
+        Ok(Self { preprocessors, chunker, fingerprint, is_named: false })
     }
 }
 
@@ -61,8 +63,9 @@ impl Recipes {
         let mut recipes = BTreeMap::new();
         for media_type in media_types {
             let rule = collection.rules.iter().find(|rule| covers(&rule.media_type, media_type));
+            let is_named = rule.is_some_and(|rule| rule.media_type.eq_ignore_ascii_case(media_type));
             let rule = rule.cloned().unwrap_or_else(|| default_rule(media_type, model_preprocess));
-            recipes.insert(media_type, recipe(&rule)?);
+            recipes.insert(media_type, Recipe { is_named, ..recipe(&rule)? });
         }
         Ok(Self(recipes))
     }

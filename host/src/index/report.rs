@@ -1,6 +1,6 @@
 //! Sums what happens in a run, and tells it to whoever watches.
 
-use super::scan::Scan;
+use super::source::{Encoding, Item};
 use super::{Event, Outcome, Summary};
 
 pub(super) struct Report<'w> {
@@ -13,9 +13,13 @@ impl<'w> Report<'w> {
         Self { watcher, summary: Summary::default() }
     }
 
-    pub(super) fn found(&mut self, scan: &Scan) {
-        let n_files = scan.files.len() + scan.skipped.len() + scan.failed.len();
-        let n_bytes = scan.files.iter().map(|file| file.size).sum();
+    pub(super) fn found(&mut self, items: &[Item]) {
+        let n_files = items.len();
+        let size = |item: &Item| match item {
+            Item::Document(found) => found.size,
+            Item::Skipped { .. } | Item::Failed { .. } => 0,
+        };
+        let n_bytes = items.iter().map(size).sum();
         self.summary.n_files = n_files;
         self.summary.n_bytes = n_bytes;
         (self.watcher)(Event::Found { n_files, n_bytes });
@@ -25,7 +29,10 @@ impl<'w> Report<'w> {
         let summary = &mut self.summary;
         match &outcome {
             Outcome::Unchanged => summary.n_unchanged += 1,
-            Outcome::Indexed { n_chunks, n_embedded, coverage } => {
+            Outcome::Indexed { n_chunks, n_embedded, coverage, encoding } => {
+                if *encoding != Encoding::Utf8.name() {
+                    *summary.encodings.entry(encoding).or_default() += 1;
+                }
                 summary.coverage.add(coverage);
                 summary.n_indexed += 1;
                 summary.n_chunks += n_chunks;

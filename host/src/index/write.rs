@@ -117,11 +117,12 @@ impl Work {
     }
 
     fn put(&mut self, put: Put, old: Option<SourceRecord>) -> Outcome {
-        let Put { record, new, kept } = put;
+        let Put { record, new, kept, encoding } = put;
         let outcome = Outcome::Indexed {
             n_chunks: new.len() + kept.len(),
             n_embedded: new.len(),
             coverage: record.coverage.clone().unwrap_or_default(),
+            encoding,
         };
         let old = old.map(|record| record.points).unwrap_or_default();
         self.intents.push(SourceRecord {

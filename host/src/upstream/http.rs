@@ -353,7 +353,8 @@ fn authorization(config: &Config) -> Result<HeaderMap, String> {
 }
 
 /// A TLS client panics where the process has no provider of cryptography.
-fn ensure_crypto_provider() {
+/// TLS works from here on, in whatever order the parts begin.
+pub(crate) fn ensure_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Fails only when another thread was faster.
         drop(rustls::crypto::ring::default_provider().install_default());
