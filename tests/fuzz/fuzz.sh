@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 seconds=${1:-60}
 shift $(($# < 1 ? $# : 1))
-targets=${1:-requests components answers spans patches}
+targets=${1:-requests components answers sources spans patches}
 shift $(($# < 1 ? $# : 1))
 
 # Only our own crates are instrumented: with everything else as it is, nothing but them is built again, and

@@ -1,4 +1,4 @@
-//! What strangers send, made up: requests, plugins, and what plugins answer. Each
+//! What strangers send, made up: requests, plugins, what plugins answer, and files to index. Each
 //! check is a fuzz target (`main.rs`) and a replay of seeds (`tests/seeds.rs`).
 
 mod answers;
@@ -7,6 +7,7 @@ mod image;
 mod patches;
 mod requests;
 mod seed;
+mod sources;
 mod spans;
 
 pub use requests::check;
@@ -20,6 +21,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("requests", requests::check_bytes),
     ("components", components::check_bytes),
     ("answers", answers::check_bytes),
+    ("sources", sources::check_bytes),
     ("spans", spans::check_bytes),
     ("patches", patches::check_bytes),
 ];

@@ -223,7 +223,11 @@ impl Row {
     /// Looks at the bytes of the row that are new. Returns its end and where the next begins.
     fn scan(&mut self, bytes: &[u8], at_end: bool) -> Option<(usize, usize)> {
         let width = self.units.width;
-        while self.at + width <= bytes.len() {
+        loop {
+            self.pass_over(bytes);
+            if bytes.len() < self.at + width {
+                return None;
+            }
             let unit = self.units.ascii(&bytes[self.at..self.at + width]);
             let next = self.at + width;
             self.state = match (self.state, unit) {
@@ -247,7 +251,20 @@ impl Row {
             };
             self.at = next;
         }
-        None
+    }
+
+    /// Passes over what changes nothing, many bytes at once.
+    fn pass_over(&mut self, bytes: &[u8]) {
+        if 1 < self.units.width {
+            return;
+        }
+        let ahead = bytes.get(self.at..).unwrap_or_default();
+        let next = match self.state {
+            State::Quoted => memchr::memchr2(b'"', b'\n', ahead),
+            State::Plain => memchr::memchr3(self.delimiter, b'\n', b'\r', ahead),
+            State::Start | State::Closing => Some(0),
+        };
+        self.at += next.unwrap_or(ahead.len());
     }
 }
 
