@@ -170,3 +170,22 @@ fn what_cannot_be_a_source_is_refused_with_a_way_out() {
         "text/markdown",
     );
 }
+
+#[test]
+fn the_examples_are_read_as_their_readme_says() {
+    let readme = include_str!("../../examples/README.md");
+    let commands: Vec<&str> =
+        readme.lines().filter_map(|line| line.trim_start().strip_prefix("embergate ")).collect();
+    assert_eq!(commands.len(), 2);
+    let desk = desk();
+    let root = env!("CARGO_MANIFEST_DIR");
+    for command in commands {
+        let command = command.replace("examples/", &format!("{root}/examples/"));
+        let said = desk.run(&command.split(' ').collect::<Vec<_>>());
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        assert!(said.stdout.contains("3 indexed; 3 chunks"), "{}", said.stdout);
+    }
+    let best = &desk.json(&["search", "yağmur", "--collection", "logbook", "--limit", "1"])[0]["results"][0];
+    assert!(best["source"].as_str().unwrap().ends_with("logbook.csv#2"), "{best}");
+    assert_eq!(best["metadata"], serde_json::json!([["saat", "12:15"]]));
+}

@@ -150,7 +150,7 @@ async fn a_page_is_what_its_server_says() {
     let contents = site.read("/a").await.unwrap();
     assert_eq!((contents.found.media_type, contents.found.size), ("text/html", 8));
     let reader = Reader::new(&site.config(), None);
-    let decoded = reader.decode(&contents).unwrap();
+    let decoded = reader.decode(contents).unwrap();
     assert_eq!((decoded.text(), decoded.encoding()), ("<p>şehir", "windows-1254"));
     assert_eq!(site.read("/b.md").await.unwrap().found.media_type, "text/markdown");
 }

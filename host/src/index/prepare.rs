@@ -11,7 +11,7 @@ use super::identity::{Fingerprint, Ids};
 use super::job::Job;
 use super::recipe::Recipe;
 use super::report::in_full;
-use super::source::{Contents, DecodeError, Decoded, Found, ReadError, media};
+use super::source::{DecodeError, Decoded, Found, ReadError, media};
 use crate::document::{Chunk, Chunks, Coverage, Document};
 use crate::plugin::{Instead, PluginError, Processed};
 use crate::store::{Payload, SourceRecord};
@@ -114,26 +114,26 @@ impl From<PluginError> for Refusal {
 
 async fn step(job: &Job, found: &Found, old: Option<&SourceRecord>) -> Result<Step, Refusal> {
     let contents = job.reader.read(found, None).await?;
-    let Contents { found: file, hash, .. } = &contents;
-    let Some(recipe) = job.recipe(file) else {
+    let (file, hash) = (contents.found.clone(), contents.hash);
+    let Some(recipe) = job.recipe(&file) else {
         return Err(Refusal::Fail(format!("there is no rule for `{}`", file.media_type)));
     };
     let record = |pipeline: &str, points, coverage| SourceRecord {
         source: file.source.clone(),
         size: file.size,
         modified: file.modified,
-        content: *hash,
+        content: hash,
         pipeline: pipeline.to_owned(),
         points,
         coverage,
         ..SourceRecord::default()
     };
     if let Some(old) = old
-        && (old.content, &old.pipeline) == (*hash, &recipe.fingerprint)
+        && (old.content, &old.pipeline) == (hash, &recipe.fingerprint)
     {
         return Ok(Step::Same(record(&recipe.fingerprint, old.points.clone(), old.coverage.clone())));
     }
-    let decoded = job.reader.decode(&contents)?;
+    let decoded = job.reader.decode(contents)?;
     if let Some(line) = media::minified_line(file.media_type, decoded.text()).filter(|_| !recipe.is_named) {
         return Err(Refusal::Skip(format!(
             "line {line} is too long for code that people write: give its collection a rule for `{}` to index it",
@@ -141,7 +141,7 @@ async fn step(job: &Job, found: &Found, old: Option<&SourceRecord>) -> Result<St
         )));
     }
     let mut way = Way::new(recipe);
-    let (chunks, coverage) = chunks(job, &mut way, file, &decoded).await?;
+    let (chunks, coverage) = chunks(job, &mut way, &file, &decoded).await?;
     let points = chunks.iter().map(|chunk| chunk.id).collect();
     let encoding = decoded.encoding();
     Ok(Step::Chunks { record: record(&way.pipeline, points, Some(coverage)), chunks, encoding })

@@ -113,7 +113,7 @@ fn check_document(seed: &Seed<'_>, desk: &Desk, reader: &Reader, found: &Found) 
     };
     let kept = Origin::from_json(&found.origin.to_json());
     assert_eq!(kept.as_ref(), Some(&found.origin), "it can be read again");
-    let Ok(decoded) = reader.decode(&contents) else { return };
+    let Ok(decoded) = reader.decode(contents) else { return };
     check_way_back(seed, found, &decoded);
 }
 

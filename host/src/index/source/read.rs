@@ -91,16 +91,17 @@ impl Reader {
     }
 
     /// Reads a document's bytes as text.
-    pub fn decode(&self, contents: &Contents) -> Result<Decoded, DecodeError> {
-        let bytes = contents.bytes.to_vec();
-        match &contents.found.origin {
+    pub fn decode(&self, contents: Contents) -> Result<Decoded, DecodeError> {
+        let Contents { found, bytes, charset, .. } = contents;
+        let bytes = Vec::from(bytes);
+        match &found.origin {
             Origin::Record(record) => Decoded::of_record(record, bytes),
             Origin::File | Origin::Url { .. } | Origin::Given(_) => {
                 let hints = Hints {
                     assumed: self.assumed,
                     language: self.language.as_deref(),
-                    charset: contents.charset.as_deref(),
-                    media_type: contents.found.media_type,
+                    charset: charset.as_deref(),
+                    media_type: found.media_type,
                 };
                 Decoded::of_file(bytes, &hints)
             }

@@ -118,12 +118,12 @@ impl Splitter {
         loop {
             if let Some(found) = self.units.find(&self.ahead()[n_seen..], b'\n') {
                 let end = self.begin + n_seen + found;
-                return Ok(Some(Ok(self.take(end, end + self.units.width, 1))));
+                return Ok(Some(self.bounded(end, end + self.units.width, 1)));
             }
             n_seen = self.ahead().len() / self.units.width * self.units.width;
             if self.at_end {
                 let end = self.buffer.len();
-                return Ok((self.begin < end).then(|| Ok(self.take(end, end, 1))));
+                return Ok((self.begin < end).then(|| self.bounded(end, end, 1)));
             }
             if self.max_record < n_seen {
                 return self.too_long().map(|broken| Some(Err(broken)));
@@ -138,7 +138,7 @@ impl Splitter {
         loop {
             if let Some((end, next)) = row.scan(&self.buffer[self.begin..], self.at_end) {
                 let (end, next) = (self.begin + end, self.begin + next);
-                return Ok(Some(Ok(self.take(end, next, row.n_lines))));
+                return Ok(Some(self.bounded(end, next, row.n_lines)));
             }
             if self.at_end {
                 let end = self.buffer.len();
@@ -146,13 +146,26 @@ impl Splitter {
                     let reason = "the quote that begins there is never closed".to_owned();
                     return self.broken(reason).map(|broken| Some(Err(broken)));
                 }
-                return Ok((self.begin < end).then(|| Ok(self.take(end, end, row.n_lines))));
+                return Ok((self.begin < end).then(|| self.bounded(end, end, row.n_lines)));
             }
             if self.max_record < self.ahead().len() {
                 return self.too_long().map(|broken| Some(Err(broken)));
             }
             self.fill()?;
         }
+    }
+
+    /// A record whose end was found; it may be too long all the same.
+    fn bounded(&mut self, end: usize, next: usize, n_lines: u64) -> Next {
+        let raw = self.take(end, next, n_lines);
+        if self.max_record < raw.range.len() {
+            return Err(Broken { line: raw.line, reason: self.over_limit() });
+        }
+        Ok(raw)
+    }
+
+    fn over_limit(&self) -> String {
+        format!("it has more than the {} bytes of `index.max_file`", self.max_record)
     }
 
     fn take(&mut self, end: usize, next: usize, n_lines: u64) -> Raw {
@@ -164,7 +177,7 @@ impl Splitter {
     }
 
     fn too_long(&mut self) -> std::io::Result<Broken> {
-        self.broken(format!("it has more than the {} bytes of `index.max_file`", self.max_record))
+        self.broken(self.over_limit())
     }
 
     /// Gives the record up, and goes on behind its first line.

@@ -1,9 +1,11 @@
 //! Records of files: where they come from, what they are called, and what is said of broken ones.
 
+use std::ops::ControlFlow::Continue;
+
 use super::*;
 use crate::document::Span;
 use crate::index::Config;
-use crate::index::source::{Options, Reader, Root, Sources};
+use crate::index::source::{Found, Item, Options, Origin, Reader, Root, Sources};
 
 struct Table {
     folder: tempfile::TempDir,
@@ -57,7 +59,7 @@ impl Table {
     async fn read(&self, found: &Found) -> (String, Vec<u8>) {
         let reader = Reader::new(&self.config, Some("tr"));
         let contents = reader.read(found, None).await.unwrap();
-        let decoded = reader.decode(&contents).unwrap();
+        let decoded = reader.decode(contents).unwrap();
         let text = decoded.text().to_owned();
         let file = std::fs::read(&self.path).unwrap();
         let span = decoded.file_spans(&[Span::new(0, text.len())])[0];
@@ -89,7 +91,7 @@ async fn each_row_of_a_table_is_a_document() {
     table.check_texts(&[("say \"hi\"\n\nthere", b"say \"\"hi\"\"\n\nthere"), ("bye", b"bye")]).await;
     let reader = Reader::new(&table.config, None);
     let contents = reader.read(&table.found()[0], None).await.unwrap();
-    let decoded = reader.decode(&contents).unwrap();
+    let decoded = reader.decode(contents).unwrap();
     assert_eq!(decoded.lines(&[Span::new(0, 3), Span::new(10, 15)]), [2, 4]);
 }
 

@@ -86,6 +86,12 @@ fn a_record_over_the_limit_is_passed_over_in_bounded_memory() {
 }
 
 #[test]
+fn a_row_over_the_limit_is_passed_over_to_its_end() {
+    let long = format!("a,\"{}\nopen\"\nb\n", "x".repeat(200));
+    check_rows(&long, &["1: it has more than the 100 bytes of `index.max_file`", "3@210: b"]);
+}
+
+#[test]
 fn records_over_several_reads_are_whole() {
     let row =
         |number: usize| format!("{number},\"{}\n{}\"", "ğ".repeat(number % 5_000), "\"\"".repeat(number % 3));
