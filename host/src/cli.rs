@@ -4,21 +4,28 @@
 //! both are JSON: one document for each command, one line for each event of
 //! `index` and `serve`, and errors as one document on stderr.
 
+mod collection;
 mod collections;
 mod config;
 mod covered;
+mod doctor;
 mod export;
 mod failure;
 mod import;
 mod index;
 mod key;
 mod output;
+mod planned;
 mod plugin;
 mod progress;
+mod replay;
 mod search;
 mod serve;
 mod snippet;
 mod sources;
+mod status;
+mod summary;
+mod through;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,7 +83,13 @@ enum Command {
     Index(Box<index::Index>),
     /// Search a collection
     Search(search::Search),
-    /// List and delete collections
+    /// Show what is indexed, from where, and how the last run ended
+    Status(status::Status),
+    /// Find and mend what is not as it should be
+    Doctor(doctor::Doctor),
+    /// Derive a stored chunk again, and compare
+    Replay(replay::Command),
+    /// List and delete collections, and choose the generation that serves
     #[command(subcommand)]
     Collections(collections::Collections),
     /// Write a collection as lines of JSON
@@ -106,6 +119,13 @@ struct Context {
 impl Context {
     async fn start(&self) -> anyhow::Result<App> {
         Ok(App::start(self.config.clone(), &self.folders).await?)
+    }
+
+    /// For whoever embeds each text once: what comes again is remembered by the run itself.
+    async fn start_to_index(&self) -> anyhow::Result<App> {
+        let mut config = self.config.clone();
+        config.cache.max_bytes = config.cache.max_bytes.min(config.index.remembered);
+        Ok(App::start(config, &self.folders).await?)
     }
 }
 
@@ -138,6 +158,9 @@ fn run(arguments: Arguments, output: Output) -> anyhow::Result<Ending> {
             Command::Serve(command) => command.run(&context).await,
             Command::Index(command) => command.run(&context).await,
             Command::Search(command) => command.run(&context).await,
+            Command::Status(command) => command.run(&context).await,
+            Command::Doctor(command) => command.run(&context).await,
+            Command::Replay(command) => command.run(&context).await,
             Command::Collections(command) => command.run(&context).await,
             Command::Export(command) => command.run(&context).await,
             Command::Import(command) => command.run(&context).await,
@@ -188,6 +211,9 @@ mod tests {
         insta::assert_snapshot!("help", help(&[]));
         insta::assert_snapshot!("help_index", help(&["index"]));
         insta::assert_snapshot!("help_search", help(&["search"]));
+        insta::assert_snapshot!("help_status", help(&["status"]));
+        insta::assert_snapshot!("help_doctor", help(&["doctor"]));
+        insta::assert_snapshot!("help_replay", help(&["replay"]));
         insta::assert_snapshot!("help_export", help(&["export"]));
         insta::assert_snapshot!("help_import", help(&["import"]));
         insta::assert_snapshot!("help_key_new", help(&["key", "new"]));

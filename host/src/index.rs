@@ -14,41 +14,71 @@
 //! 2. *No finished record before its points.* The record that lets a file be
 //!    skipped is written last, once the store has confirmed every point. An
 //!    unfinished one never matches a file, so the document is done again.
-//! 3. *Doing it again is the same.* A point's id follows from all that its
-//!    vectors depend on (source, embedded text, occurrence, analyzer), so a
-//!    point that is there already is right, and its payload is set anew.
+//! 3. *Doing it again is the same.* A point's id follows from its source, what
+//!    is embedded, and how often that came before; what else its vectors depend
+//!    on is the same in all of a generation. So a point that is there already
+//!    is right, and its payload is set anew.
 //!
 //! A reader meanwhile sees old and new points of a document, never none; and a
 //! document that fails keeps what it had.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use crate::document::Coverage;
 use crate::embed::Embedder;
 use crate::model::ModelName;
 use crate::plugin::Plugins;
-use crate::store::{IndexState, SourceRecord, Store, StoreError};
+use crate::store::{IndexState, Speed, Store, StoreError, Tuning};
+use crate::units::ByteSize;
 
-mod batch; // documents → batches, and their new points embedded
+mod adopt; // points that nothing is recorded of
+mod batch; // documents → batches, and what is new in them → points
+mod budget; // how much text a run may hold at once
+mod claims; // texts that a batch is having embedded
+mod count; // what there is, counted beside a run
+mod doctor; // state against store, and both against what would be made now
 mod edited; // text → text, and the way back
+mod forget; // sources that belong to a collection no more
+mod generation; // the builds of a collection, and which of them serves
 mod identity; // what makes a chunk and a pipeline the same as before
 mod job; // what holds for one run
+mod patience; // an embedder that has too much to do
+mod plan; // what a run would do
 mod prepare; // one file → chunks
+mod recent; // vectors that a run made or took away
 mod recipe; // media type → plugins
+mod replay; // a stored chunk, derived again
 mod report; // sums and events
+mod roots; // what a collection was ever given
+mod run; // the stages, and the order in which they take from each other
+mod seen; // which records a run has met
+mod sort; // what a scan found, against what is recorded
 pub mod source; // what a run was given → documents, and the way back to their bytes
+mod stage; // work that goes on by itself
+mod target; // the generation that a run writes
+mod told; // what a run tells, and what it comes to
+mod vectors; // for new chunks: copied where they are known, else made
+mod watch; // waits for changes
 mod write; // chunks → store and state, in the order that makes stopping safe
 
+pub use doctor::{Examined, Finding};
+pub use generation::Generations;
+pub use plan::Plan;
+pub use replay::{Replay, Replayed};
+pub use source::Root;
+pub use told::{Event, Indexed, Outcome, Served, Summary};
+pub use watch::Watch;
+
+use count::Counting;
 use job::Job;
-use report::Report;
-use source::{Found, HostPattern, Item, Root, SourceError, Sources};
+use report::{Report, Reporter};
+use run::Run;
+use sort::Met;
+use source::{HostPattern, SourceError, Sources};
+use target::Target;
 
 /// A `[[collection]]` table.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -82,15 +112,22 @@ pub struct Rule {
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Larger files are reported and left out.
-    pub max_file: crate::units::ByteSize,
+    pub max_file: ByteSize,
     /// Documents that are read and chunked at once, at most.
     pub max_documents: usize,
-    /// Texts in one embedding request and points in one write, at most.
+    /// Tokens of documents between being read and being written, at most, four bytes of a file
+    /// counted as one.
+    pub max_held_tokens: u32,
+    /// Texts in one embedding request, at most.
     pub batch_texts: usize,
+    /// Tokens of documents that are written together, at most; one document may have more.
+    pub batch_tokens: u64,
     /// Documents that are written together, at most: what a stopped run does again.
     pub batch_documents: usize,
     /// Batches that are embedded at once, while one more is written.
     pub max_batches: usize,
+    /// Vectors that the run made or took away are kept at hand for texts that come again.
+    pub remembered: ByteSize,
     /// How long one embedding request may take.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
@@ -114,16 +151,25 @@ pub struct Config {
     /// How long it may take to fetch a page.
     #[serde(with = "humantime_serde")]
     pub fetch_timeout: Duration,
+    /// How long nothing may change before `--watch` looks at what did.
+    #[serde(with = "humantime_serde")]
+    pub watch_settle: Duration,
+    /// How often `--watch` looks where the system does not tell of changes.
+    #[serde(with = "humantime_serde")]
+    pub watch_every: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_file: crate::units::ByteSize::mib(64),
+            max_file: ByteSize::mib(64),
             max_documents: 4,
+            max_held_tokens: 8_000_000,
             batch_texts: 256,
-            batch_documents: 256,
-            max_batches: 2,
+            batch_tokens: 400_000,
+            batch_documents: 1024,
+            max_batches: 4,
+            remembered: ByteSize::mib(32),
             timeout: Duration::from_secs(10 * 60),
             max_repeats: 8,
             max_failed_batches: 3,
@@ -134,6 +180,8 @@ impl Default for Config {
             max_fetches: 4,
             max_redirects: 5,
             fetch_timeout: Duration::from_secs(30),
+            watch_settle: Duration::from_millis(500),
+            watch_every: Duration::from_secs(30),
         }
     }
 }
@@ -141,63 +189,12 @@ impl Default for Config {
 /// What one run should do.
 #[derive(Clone, Debug)]
 pub struct IndexRequest {
-    pub sources: Vec<Root>,
+    /// What the collection is made of; all that it was ever given where this is empty.
+    pub roots: Vec<Root>,
     pub collection: CollectionConfig,
-}
-
-/// What happened to one document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing to do.
-    Unchanged,
-    Indexed {
-        n_chunks: usize,
-        n_embedded: usize,
-        /// Where its text went: proved before anything was written.
-        coverage: Coverage,
-        /// The name of the encoding that it was read in.
-        encoding: &'static str,
-    },
-    /// It vanished, and its points with it.
-    Removed,
-    /// Left out, and why: not text, too large, a socket. Points of what it was before go.
-    Skipped(String),
-    /// It keeps the points that it had.
-    Failed(String),
-}
-
-/// Told to whoever watches, as it happens.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The scan is done.
-    Found {
-        n_files: usize,
-        n_bytes: u64,
-    },
-    Finished {
-        source: String,
-        n_bytes: u64,
-        outcome: Outcome,
-    },
-}
-
-/// Sums of one run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Files that were found, those that were left out or failed included.
-    pub n_files: usize,
-    pub n_bytes: u64,
-    pub n_unchanged: usize,
-    pub n_indexed: usize,
-    pub n_removed: usize,
-    pub n_skipped: usize,
-    pub n_failed: usize,
-    /// Of the documents that were indexed, as is all that follows.
-    pub n_chunks: usize,
-    pub n_embedded: usize,
-    pub coverage: Coverage,
-    /// How many of them are in encodings other than UTF-8, by name.
-    pub encodings: BTreeMap<&'static str, usize>,
+    /// Documents that may be changed by the run, at most. What vanished is removed by a run
+    /// that saw everything only.
+    pub limit: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -214,6 +211,26 @@ pub enum IndexError {
         "`max_tokens` leaves no room for text in collection `{collection}`: `{model}` takes {max}, and {taken} of them go to its prompt and special tokens"
     )]
     NoRoom { collection: String, model: ModelName, max: u32, taken: u32 },
+    #[error("collection `{0}` was never given anything to index: name a file or a folder")]
+    NoSources(String),
+    #[error("what was remembered of a collection's sources cannot be read: {root}")]
+    Root {
+        root: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(
+        "collection `{collection}` was given something that cannot be read any more: put it back, or leave it out with `embergate index PATH --forget --collection {collection}`"
+    )]
+    Gone {
+        collection: String,
+        #[source]
+        source: SourceError,
+    },
+    #[error("the collection was never given `{root}`; it was given: {}", .known.join(", "))]
+    NotGiven { root: String, known: Vec<String> },
+    #[error("`{collection}` has no point `{id}`: `embergate search --json` tells ids")]
+    NoPoint { collection: String, id: uuid::Uuid },
     #[error(
         "plugin `{}` is another one here than at the gateway ({} here, {} there): chunks of collection `{collection}` that are prepared here would not fit questions that are prepared there",
         differing.plugin, differing.here, differing.there
@@ -227,6 +244,9 @@ pub enum IndexError {
     Plugin(#[from] crate::plugin::PluginError),
 }
 
+/// Tokens that a run has embedded at least whose speed says something about the next one.
+const MEASURED: u64 = 10_000;
+
 /// Indexes documents into collections.
 pub struct Indexer {
     pub embedder: Arc<Embedder>,
@@ -239,9 +259,11 @@ pub struct Indexer {
 impl Indexer {
     /// Brings the collection to the state of the files under `request.paths`.
     ///
+    /// Goes on in the generation that serves where that is made alike; else
+    /// builds one beside it, which takes its place when it is complete.
     /// Stopping at any point and running again ends in the same store as one
-    /// clean run. To stop it, drop the future. Names and records of all files
-    /// are held in memory, texts and vectors of a few documents only.
+    /// clean run. To stop it, drop the future. Memory does not grow with the
+    /// number of documents, but for a bit for each.
     ///
     /// # Errors
     /// What keeps the run from starting or going on. A document that fails
@@ -251,112 +273,99 @@ impl Indexer {
         request: IndexRequest,
         watcher: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Summary, IndexError> {
-        let IndexRequest { sources, collection } = request;
-        let sources = Sources::new(sources, &self.config)?.in_language(collection.language.as_deref());
-        let (sources, items) = walked(sources).await;
-        let job = Arc::new(Job::new(self, &collection, &items).await?);
+        let IndexRequest { roots, collection, limit } = request;
+        let mut job = Job::new(self, &collection).await?;
+        job.limit = limit;
         let _lock = self.state.lock(&collection.name)?;
-        if self.store.collection(&collection.name).await?.is_none() {
-            // What is recorded of a collection that is gone would keep its documents out of this one.
-            self.state.forget_all(&collection.name).await?;
-        }
-        self.store.create(&job.collection).await?;
+        let target = Target::find(self.store.as_ref(), &job.collection).await?;
+        let sources = self.sources(&collection, roots, &target).await?;
+        let (reporter, events) = Reporter::new();
         let mut report = Report::new(watcher);
-        report.found(&items);
-        let records = self.state.sources(&job.collection.name, "").await?;
-        let mut known = records.into_iter().map(|record| (record.source.clone(), record)).collect();
-        let changed = self.sort_out(&job, items, &mut known, &mut report).await?;
-        known.retain(|source, _| sources.contains(source));
-        self.remove(&job, known, &mut report).await?;
-        self.index(job, changed, &mut report).await?;
-        Ok(report.into_summary())
-    }
-
-    /// Reports what needs no reading, and returns the rest with what was
-    /// recorded of it; what stays in `known` was not found.
-    async fn sort_out(
-        &self,
-        job: &Job,
-        items: Vec<Item>,
-        known: &mut BTreeMap<String, SourceRecord>,
-        report: &mut Report<'_>,
-    ) -> Result<Vec<(Found, Option<SourceRecord>)>, StoreError> {
-        let mut gone = HashMap::new();
-        let mut changed = Vec::new();
-        for item in items {
-            match item {
-                Item::Failed { source, reason } => {
-                    known.remove(&source);
-                    report.finished(source, 0, Outcome::Failed(reason));
-                }
-                Item::Skipped { source, reason } => {
-                    gone.extend(known.remove(&source).map(|record| (source.clone(), record.points)));
-                    report.finished(source, 0, Outcome::Skipped(reason));
-                }
-                Item::Document(found) => {
-                    let record = known.remove(&found.source);
-                    if record.as_ref().is_some_and(|record| job.is_unchanged(&found, record)) {
-                        report.finished(found.source, found.size, Outcome::Unchanged);
-                    } else {
-                        changed.push((found, record));
-                    }
-                }
-            }
+        let (began, model) = (Instant::now(), job.collection.model.clone());
+        let is_whole = report.during(events, self.work(job, &target, Arc::clone(&sources), reporter)).await?;
+        // With where their links led.
+        self.remember(&collection.name, &sources.roots()).await?;
+        let mut summary = report.into_summary();
+        if MEASURED <= summary.n_tokens {
+            let (n_tokens, seconds) = (summary.n_tokens, began.elapsed().as_secs_f64());
+            self.state.set_speed(&model, Speed { n_tokens, seconds }).await?;
         }
-        self.delete_documents(job, gone).await?;
-        Ok(changed)
+        summary.served = target.finish(self, &sources, &summary, is_whole).await?;
+        summary.generation = target.generation;
+        Ok(summary)
     }
 
-    /// Deletes the points and records of documents that vanished.
-    async fn remove(
+    /// Finds out what `run` would do, and writes nothing.
+    ///
+    /// Hashes of all texts that would be embedded are held in memory, 16 bytes each.
+    ///
+    /// # Errors
+    /// As those of `run`.
+    pub async fn plan(
         &self,
-        job: &Job,
-        vanished: BTreeMap<String, SourceRecord>,
-        report: &mut Report<'_>,
-    ) -> Result<(), StoreError> {
-        let mut vanished = vanished.into_values().peekable();
-        while vanished.peek().is_some() {
-            let batch: Vec<_> = vanished.by_ref().take(self.config.batch_documents.max(1)).collect();
-            let sources: Vec<_> = batch.iter().map(|record| record.source.clone()).collect();
-            let gone = batch.into_iter().map(|record| (record.source, record.points)).collect();
-            self.delete_documents(job, gone).await?;
-            for source in sources {
-                report.finished(source, 0, Outcome::Removed);
-            }
-        }
-        Ok(())
+        request: IndexRequest,
+        watcher: &mut (dyn FnMut(Event) + Send),
+    ) -> Result<(Plan, Summary), IndexError> {
+        let IndexRequest { roots, collection, limit } = request;
+        let mut job = Job::new(self, &collection).await?;
+        job.limit = limit;
+        let target = Target::find(self.store.as_ref(), &job.collection).await?;
+        let (sources, _) = self.checked(&collection, roots, &target).await?;
+        let (generation, beside) = (target.generation.clone(), target.beside());
+        let mut plan = Plan { generation, beside, ..Plan::default() };
+        let (reporter, events) = Reporter::new();
+        let mut report = Report::new(watcher);
+        let counting = Counting::spawn(Arc::clone(&sources), reporter.clone());
+        let run = self.of(job, &target, false, reporter);
+        let made = report.during(events, plan.make(run, sources)).await;
+        counting.stop().await;
+        made?;
+        Ok((plan, report.into_summary()))
     }
 
-    /// Three stages, each ahead of the next by a bounded number: documents are
-    /// read and chunked, batches embedded, and written in the order of the scan.
-    async fn index(
+    /// Waits for changes of what `request` is about; to be had before the run that it follows.
+    ///
+    /// # Errors
+    /// What the collection was given cannot be read from the state.
+    pub async fn watch(&self, request: &IndexRequest) -> Result<Watch, IndexError> {
+        let Config { watch_settle, watch_every, .. } = self.config;
+        let mut roots = request.roots.clone();
+        if roots.is_empty() {
+            roots.extend(self.remembered(&request.collection.name).await?.into_iter().map(|(_, root)| root));
+        }
+        Ok(Watch::new(&roots, self.state.folder(), watch_settle, watch_every))
+    }
+
+    async fn work(
         &self,
-        job: Arc<Job>,
-        changed: Vec<(Found, Option<SourceRecord>)>,
-        report: &mut Report<'_>,
-    ) -> Result<(), IndexError> {
-        let prepared = prepare::documents(Arc::clone(&job), changed);
-        let mut batches = pin!(batch::embedded(job.clone(), prepared));
-        let mut failures = batch::Failures::new(self.config.max_failed_batches);
-        while let Some(batch) = batches.next().await {
-            let fault = self.write(&job, batch, report).await?;
-            failures.count(fault)?;
+        job: Job,
+        target: &Target,
+        sources: Arc<Sources>,
+        reporter: Reporter,
+    ) -> Result<bool, IndexError> {
+        if let Some((beside, why)) = target.beside() {
+            let generation = target.generation.clone();
+            reporter.tell(Event::Building { generation, beside, why }).await;
         }
-        Ok(())
+        target.make(self, &job.collection).await?;
+        adopt::orphans(self.store.as_ref(), &self.state, &target.generation).await?;
+        if target.is_bulk() {
+            self.store.tune(&target.generation, Tuning::Bulk).await?;
+        }
+        let counting = Counting::spawn(Arc::clone(&sources), reporter.clone());
+        let is_whole = self.of(job, target, true, reporter).go(sources).await;
+        counting.stop().await;
+        // Also what a run that was killed has left so.
+        let tuned = self.store.tune(&target.generation, Tuning::Serving).await;
+        let is_whole = is_whole?;
+        tuned?;
+        Ok(is_whole)
     }
-}
 
-/// All that the sources lead to.
-async fn walked(sources: Sources) -> (Arc<Sources>, Vec<Item>) {
-    let sources = Arc::new(sources);
-    let walking = Arc::clone(&sources);
-    let walk = tokio::task::spawn_blocking(move || {
-        let mut items = Vec::new();
-        walking.walk(&mut |item| {
-            items.push(item);
-            ControlFlow::Continue(())
-        });
-        items
-    });
-    (sources, walk.await.unwrap_or_default())
+    fn of(&self, mut job: Job, target: &Target, is_made: bool, reporter: Reporter) -> Arc<Run> {
+        job.known_in = target.known_in(&job.collection, is_made);
+        job.collection.name.clone_from(&target.generation);
+        let (store, state) = (Arc::clone(&self.store), self.state.clone());
+        Arc::new(Run { job: Arc::new(job), store, state, met: Met::default(), reporter })
+    }
 }

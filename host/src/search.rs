@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::analyzer::Analyzer;
 use crate::embed::{EmbedError, EmbedRequest, Embedder, Lane};
 use crate::model::{Embedding, ModelName, Purpose};
-use crate::store::{Collection, Filter, Payload, Probe, Store, StoreError};
+use crate::store::{Collection, Filter, Payload, Probe, Store, StoreError, collection_of};
 use crate::upstream::TextFault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub enum SearchError {
     #[error("{got} chunks are asked for, more than the {max} that one search gives")]
     Limit { got: usize, max: usize },
     #[error(
-        "`{model}` gives other vectors than when collection `{collection}` was indexed: delete it with `embergate collections delete {collection}` and index it again, index into another collection, or search by words only"
+        "`{model}` gives other vectors than when collection `{collection}` was indexed: `embergate index --collection {collection}` builds it anew beside the one that serves; until then search by words only"
     )]
     SpaceChanged { collection: String, model: String },
     #[error(transparent)]
@@ -94,7 +94,20 @@ impl Searcher {
         if max < request.limit {
             return Err(SearchError::Limit { got: request.limit, max });
         }
-        let collection = self.collection(&request.collection).await?;
+        match self.search_now(&request).await {
+            // Another generation took its place, and it was deleted, between two questions.
+            Err(SearchError::Store(StoreError::NoCollection { name, .. })) if name != request.collection => {
+                self.search_now(&request).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Searches the generation that serves at this moment.
+    async fn search_now(&self, request: &SearchRequest) -> Result<SearchAnswer, SearchError> {
+        let collection = self.store.known(&request.collection).await?;
+        // From here on the same generation is asked, whichever serves meanwhile.
+        let request = &SearchRequest { collection: collection.name.clone(), ..request.clone() };
         let mut notices = Vec::new();
         let embedding = match request.ranking {
             Ranking::Sparse => None,
@@ -107,26 +120,16 @@ impl Searcher {
                 }
             },
         };
-        let (by_vector, by_words) = (embedding.map(Probe::Dense), words(&request, &collection));
-        let (dense, sparse) = candidates::of(self.store.as_ref(), &request, by_vector, by_words).await?;
+        let (by_vector, by_words) = (embedding.map(Probe::Dense), words(request, &collection));
+        let (dense, sparse) = candidates::of(self.store.as_ref(), request, by_vector, by_words).await?;
         let found = fusion::fuse(dense, sparse, request.limit);
         Ok(SearchAnswer { found, language: collection.language, notices })
-    }
-
-    async fn collection(&self, name: &str) -> Result<Collection, StoreError> {
-        if let Some(collection) = self.store.collection(name).await? {
-            return Ok(collection);
-        }
-        let known: Vec<String> =
-            self.store.collections().await?.into_iter().map(|there| there.name).collect();
-        let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
-        Err(StoreError::NoCollection { name: name.to_owned(), known })
     }
 
     /// The question's vector, comparable with those of the collection.
     async fn embed(&self, collection: &Collection, question: &str) -> Result<Embedding, SearchError> {
         let changed = || SearchError::SpaceChanged {
-            collection: collection.name.clone(),
+            collection: collection_of(&collection.name).to_owned(),
             model: collection.model.clone(),
         };
         let model = ModelName::new(&collection.model).map_err(|_| changed())?;
@@ -167,7 +170,7 @@ fn words_alone(error: SearchError) -> Result<String, SearchError> {
             Ok("the model knows no word of the question: ranked by words alone".to_owned())
         }
         SearchError::SpaceChanged { collection, model } => Ok(format!(
-            "`{model}` gives other vectors than when collection `{collection}` was indexed: ranked by words alone; delete it with `embergate collections delete {collection}` and index it again, or index into another collection"
+            "`{model}` gives other vectors than when collection `{collection}` was indexed: ranked by words alone; `embergate index --collection {collection}` builds it anew beside the one that serves"
         )),
         other => Err(other),
     }
@@ -182,7 +185,7 @@ mod tests {
         let unknown = EmbedError::Text { index: 0, fault: TextFault::NoKnownToken };
         assert!(words_alone(unknown.into()).unwrap().contains("knows no word"));
         let changed = SearchError::SpaceChanged { collection: "docs".into(), model: "m".into() };
-        assert!(words_alone(changed).unwrap().contains("`embergate collections delete docs`"));
+        assert!(words_alone(changed).unwrap().contains("`embergate index --collection docs`"));
     }
 
     #[test]

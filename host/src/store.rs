@@ -78,6 +78,22 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Which store it is, for people: the file, or Qdrant's address.
+    pub fn shown(&self, data_dir: &Path) -> String {
+        match (self.kind, &self.url) {
+            (Kind::Qdrant, Some(url)) => format!("Qdrant at {url}"),
+            (Kind::Qdrant, None) => "Qdrant".to_owned(),
+            (Kind::Embedded, _) => {
+                self.path.as_deref().unwrap_or(data_dir).join(DATABASE).display().to_string()
+            }
+        }
+    }
+}
+
+/// The embedded store's file.
+const DATABASE: &str = "embergate.db";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -219,6 +235,17 @@ pub enum Tuning {
 pub trait Store: Send + Sync + 'static {
     async fn collection(&self, name: &str) -> Result<Option<Collection>, StoreError>;
 
+    /// The collection of that name.
+    ///
+    /// # Errors
+    /// `NoCollection` names those that there are.
+    async fn known(&self, name: &str) -> Result<Collection, StoreError> {
+        match self.collection(name).await? {
+            Some(collection) => Ok(collection),
+            None => Err(checks::no_collection(name, &self.collections().await?)),
+        }
+    }
+
     /// All collections that Embergate made, each generation for itself, by name.
     async fn collections(&self) -> Result<Vec<Collection>, StoreError>;
 
@@ -324,7 +351,7 @@ pub async fn open(config: &Config, data_dir: &Path) -> Result<(Arc<dyn Store>, I
     let folder = config.path.as_deref().unwrap_or(data_dir);
     match config.kind {
         Kind::Embedded => {
-            let database = sqlite::Database::open(&folder.join("embergate.db"), config).await?;
+            let database = sqlite::Database::open(&folder.join(DATABASE), config).await?;
             let state = IndexState::new(database.clone(), folder, String::new());
             Ok((Arc::new(sqlite::Sqlite::new(database)), state))
         }

@@ -21,6 +21,7 @@ use crate::model::{Embedding, EmbeddingError, Purpose};
 
 pub use self::card::{Card, PluginMark};
 pub use self::check::KnownDimensions;
+pub use self::embergate::space_of;
 pub(crate) use self::http::ensure_crypto_provider;
 pub use self::loading::{KeepAlive, Loading, Options};
 pub use self::place::Place;

@@ -99,15 +99,36 @@ fn what_is_no_text_is_skipped_and_said() {
 }
 
 #[test]
-fn another_model_or_language_for_a_collection_is_refused() {
+fn another_language_builds_a_generation_beside_and_copies_its_vectors() {
     let desk = desk();
     write_corpus(&desk);
     check_index(&desk, [3, 0, 0, 0, 0], true);
-    let said = desk.run(&["index", "docs", "--collection", "docs", "--language", "tr"]);
+    let events = desk.json(&["index", "--collection", "docs", "--language", "tr"]);
+    assert_eq!(events[0]["why"], "the language");
+    let summary = events.last().unwrap();
+    assert_eq!((&summary["embedded"], &summary["indexed"]), (&0.into(), &3.into()), "{summary}");
+    assert_eq!((&summary["serves"], &summary["serves_detail"]), (&"instead".into(), &"docs@1".into()));
+    let shown = || desk.json(&["collections", "show", "docs"]).remove(0);
+    assert_eq!((&shown()["serving"], &shown()["previous"]), (&"docs@2".into(), &"docs@1".into()));
+    check_best(&desk, "mooring", "harbour.md", "nine crowns");
+
+    desk.json(&["collections", "rollback", "docs"]);
+    assert_eq!((&shown()["serving"], &shown()["previous"]), (&"docs@1".into(), &"docs@2".into()));
+    check_best(&desk, "mooring", "harbour.md", "nine crowns");
+    let pruned = desk.json(&["collections", "prune", "docs"]);
+    assert_eq!(pruned[0]["deleted"], serde_json::json!(["docs@2"]));
+    assert_eq!(shown()["generations"].as_array().unwrap().len(), 1);
+    let said = desk.run(&["collections", "rollback", "docs"]);
     assert_eq!(said.code, Some(2), "{}", said.stderr);
-    let want = "collection `docs` has no language in the store, so `--language tr` does not fit";
-    assert!(said.stderr.contains(want), "{}", said.stderr);
-    assert!(said.stderr.contains("try: "), "{}", said.stderr);
+    // The language that the collection has now is that of the generation that serves.
+    let again = desk.json(&["index", "--collection", "docs"]);
+    assert_eq!(again.last().unwrap()["unchanged"], 3);
+}
+
+#[test]
+fn a_model_that_is_not_there_is_refused() {
+    let desk = desk();
+    write_corpus(&desk);
     let said = desk.run(&["index", "docs", "--collection", "new", "--model", "nobody"]);
     assert_eq!(said.code, Some(2), "{}", said.stderr);
     assert!(
@@ -153,5 +174,6 @@ fn a_second_indexer_is_refused_and_a_search_is_not() {
     first.wait().unwrap();
     assert_eq!(said.code, Some(2), "{}", said.stderr);
     assert!(said.stderr.contains("another indexer"), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("(process {})", first.id())), "{}", said.stderr);
     check_index(&desk, [0, 3, 0, 0, 0], false);
 }

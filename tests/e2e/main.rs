@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod behind;
+mod care;
 mod collections;
 mod config;
 mod covered;
@@ -14,6 +15,7 @@ mod keys;
 mod live;
 mod log;
 mod output;
+mod plan;
 mod plugin;
 mod plugin_errors;
 mod qdrant;
@@ -22,7 +24,9 @@ mod serve;
 mod sources;
 mod store;
 mod through;
+mod transfer;
 mod upstream;
+mod watch;
 
 use embergate_test_support::binary::Desk;
 

@@ -111,7 +111,9 @@ fn a_record_that_moved_is_not_embedded_again() {
     assert!(index(&desk, &["a.jsonl"]).stdout.contains("2 unchanged"));
     desk.write("a.jsonl", "{\"id\":0,\"text\":\"tide\"}\n{\"id\":1,\"text\":\"kelp\"}\n");
     let said = index(&desk, &["a.jsonl"]);
-    assert!(said.stdout.contains("2 indexed, 1 removed; 2 chunks, 1 of them embedded"), "{}", said.stdout);
+    for want in ["2 indexed, 1 removed", "2: 1 embedded, 1 kept"] {
+        assert!(said.stdout.contains(want), "{}", said.stdout);
+    }
     let best = &desk.json(&["search", "kelp", "--collection", "docs", "--limit", "1"])[0]["results"][0];
     assert_eq!((&best["line"], &best["span"]), (&2.into(), &serde_json::json!([39, 43])));
 }
@@ -122,11 +124,7 @@ fn encodings_are_told() {
     desk.write("docs/a.txt", b"Diyarbak\xFDr'\xFDn k\xFD\xFE g\xFCne\xFEi \xFEehrin \xFCst\xFCne do\xF0du.");
     desk.write("docs/b.txt", "Iğdır");
     let said = index(&desk, &["docs"]);
-    assert!(
-        said.stdout.contains("read as they look or say, not as UTF-8: 1 in windows-1254"),
-        "{}",
-        said.stdout
-    );
+    assert!(said.stdout.contains("1 in windows-1254, the rest in UTF-8"), "{}", said.stdout);
     desk.write("docs/a.txt", b"k\xFD\xFE g\xFCne\xFEi");
     let events = desk.json(&["index", "docs", "--collection", "docs"]);
     let told = events.iter().find(|event| event["outcome"] == "indexed").unwrap();
@@ -183,9 +181,33 @@ fn the_examples_are_read_as_their_readme_says() {
         let command = command.replace("examples/", &format!("{root}/examples/"));
         let said = desk.run(&command.split(' ').collect::<Vec<_>>());
         assert_eq!(said.code, Some(0), "{}", said.stderr);
-        assert!(said.stdout.contains("3 indexed; 3 chunks"), "{}", said.stdout);
+        assert!(
+            said.stdout.contains("3 indexed") && said.stdout.contains("3: 3 embedded"),
+            "{}",
+            said.stdout
+        );
     }
     let best = &desk.json(&["search", "yağmur", "--collection", "logbook", "--limit", "1"])[0]["results"][0];
     assert!(best["source"].as_str().unwrap().ends_with("logbook.csv#2"), "{best}");
     assert_eq!(best["metadata"], serde_json::json!([["saat", "12:15"]]));
+}
+
+#[test]
+fn what_stands_in_a_file_does_not_steer_the_terminal() {
+    let desk = desk();
+    let line = "{\"id\": \"\\u001b[2Jx\", \"text\": \"kelp\"}\n";
+    desk.write("a.jsonl", line.repeat(2));
+    let said = desk.run(&["index", "a.jsonl", "--collection", "docs"]);
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("its id `[2Jx` is that of line 1") && !said.stderr.contains('\u{1b}'),
+        "{:?}",
+        said.stderr
+    );
+    let found = desk.run(&["search", "kelp", "--collection", "docs"]);
+    assert!(
+        found.stdout.contains("a.jsonl#[2Jx:1") && !found.stdout.contains('\u{1b}'),
+        "{:?}",
+        found.stdout
+    );
 }

@@ -1,7 +1,7 @@
 //! An upstream that is not there: the error names it, its address, and what to do.
 
 use embergate_test_support::binary::closed_port;
-use embergate_test_support::ollama::OllamaSim;
+use embergate_test_support::ollama::{Fault, OllamaSim};
 use serde_json::json;
 
 use super::{desk, write_corpus};
@@ -39,7 +39,7 @@ fn a_request_is_answered_with_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_model_under_the_same_name_is_refused_and_nothing_changes() {
+async fn another_model_under_the_same_name_is_indexed_beside_and_takes_over_when_complete() {
     let desk = desk();
     write_corpus(&desk);
     let configuration = |sim: &OllamaSim| {
@@ -57,14 +57,16 @@ async fn another_model_under_the_same_name_is_refused_and_nothing_changes() {
 
     let large = OllamaSim::start(&[("m", 16)]).await;
     desk.write("embergate.toml", configuration(&large));
-    desk.remove("docs/harbour.md");
+    large.fail_always(Fault::crash());
     let said = desk.run(&["index", "docs", "--collection", "docs"]);
-    assert_eq!(said.code, Some(2), "{}", said.stderr);
-    for want in ["collection `docs` has dimensions `8`, not `16`", "embergate collections delete docs"] {
-        assert!(said.stderr.contains(want), "`{want}` is not in: {}", said.stderr);
-    }
-    assert_eq!(desk.json(&["collections", "list"]), listed);
-    assert_eq!(desk.json(&search), found);
-    desk.json(&["collections", "delete", "docs"]);
-    assert_eq!(desk.json(&["index", "docs", "--collection", "docs"]).last().unwrap()["indexed"], 2);
+    assert_ne!(said.code, Some(0), "{}", said.stderr);
+    assert_eq!(desk.json(&search), found, "the generation that was there serves on");
+
+    large.heal();
+    let events = desk.json(&["index", "docs", "--collection", "docs"]);
+    assert_eq!((&events[0]["event"], &events[0]["beside"]), (&"building".into(), &"docs@1".into()));
+    let summary = events.last().unwrap();
+    assert_eq!((&summary["serves"], &summary["generation"]), (&"instead".into(), &"docs@2".into()));
+    assert_eq!(desk.json(&["collections", "list"])[0]["collections"][0]["dimensions"], 16);
+    assert_ne!(listed, desk.json(&["collections", "list"]));
 }

@@ -4,30 +4,33 @@ use std::path::Path;
 use std::sync::Arc;
 
 use embergate::document::Coverage;
-use embergate::index::{Outcome, Summary};
-use embergate::store::Store;
+use embergate::index::{CollectionConfig, Indexed, Outcome, Served, Summary};
+use embergate::store::{Store, StoreError};
+use embergate_test_support::qdrant::QdrantSim;
 
-use crate::index_parts::{COLLECTION, Parts, Place, Stop, Stopping, collection, run, run_with};
+use crate::index_parts::{
+    COLLECTION, Guard, Guarded, Parts, Place, Stop, Stopping, collection, run, run_limited, run_with,
+};
 
 const MODEL: &str = "static-embed-en-256";
 
-fn paragraph(topic: &str, number: usize) -> String {
+pub(crate) fn paragraph(topic: &str, number: usize) -> String {
     format!(
         "Paragraph {number} is about {topic}: how it is made, who looks after it, what the weather does to it, and why nobody remembers the tide of that day."
     )
 }
 
-fn paragraphs(topic: &str, numbers: impl IntoIterator<Item = usize>) -> String {
+pub(crate) fn paragraphs(topic: &str, numbers: impl IntoIterator<Item = usize>) -> String {
     numbers.into_iter().map(|number| paragraph(topic, number)).collect::<Vec<_>>().join("\n\n")
 }
 
-fn write(folder: &Path, files: &[(&str, String)]) {
+pub(crate) fn write(folder: &Path, files: &[(&str, String)]) {
     for (name, text) in files {
         std::fs::write(folder.join(name), text).unwrap();
     }
 }
 
-fn before(folder: &Path) {
+pub(crate) fn before(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
@@ -43,7 +46,7 @@ fn before(folder: &Path) {
     );
 }
 
-fn after(folder: &Path) {
+pub(crate) fn after(folder: &Path) {
     std::fs::remove_file(folder.join("gone.txt")).unwrap();
     write(
         folder,
@@ -70,11 +73,17 @@ async fn indexing_twice_changes_nothing() {
     let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
     before(folder.path());
     let first = run(&parts.indexer(&place), folder.path()).await.unwrap();
-    assert_eq!((first.n_files, first.n_indexed, first.n_failed), (5, 5, 0));
+    assert_eq!((first.n_documents, first.n_indexed, first.n_failed), (5, 5, 0));
     assert_eq!(first.n_chunks as u64, place.count().await);
     let points = place.points().await;
     let second = run(&parts.indexer(&place), folder.path()).await.unwrap();
-    let want = Summary { n_files: 5, n_bytes: first.n_bytes, n_unchanged: 5, ..Summary::default() };
+    let want = Summary {
+        n_documents: 5,
+        n_bytes: first.n_bytes,
+        n_unchanged: 5,
+        generation: first.generation,
+        ..Summary::default()
+    };
     assert_eq!(second, want);
     assert_eq!(place.points().await, points);
 }
@@ -148,20 +157,17 @@ async fn what_is_no_text_is_reported_and_the_rest_is_indexed() {
     let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s.sock")).unwrap();
     let (_, outcomes) = run_with(&parts.indexer(&place), folder.path(), collection(MODEL)).await.unwrap();
     let skipped = |reason: &str| Outcome::Skipped(reason.to_owned());
+    let Outcome::Indexed(indexed) = &outcomes[1].1 else { panic!("{outcomes:?}") };
+    let good = Indexed {
+        n_chunks: 1,
+        n_embedded: 1,
+        n_tokens: indexed.n_tokens,
+        coverage: whole(&paragraph("bread", 1)),
+        ..Indexed::default()
+    };
     let want = [
-        (
-            "empty.txt",
-            Outcome::Indexed { n_chunks: 0, n_embedded: 0, coverage: Coverage::default(), encoding: "UTF-8" },
-        ),
-        (
-            "good.txt",
-            Outcome::Indexed {
-                n_chunks: 1,
-                n_embedded: 1,
-                coverage: whole(&paragraph("bread", 1)),
-                encoding: "UTF-8",
-            },
-        ),
+        ("empty.txt", Outcome::Indexed(Box::default())),
+        ("good.txt", Outcome::Indexed(Box::new(good))),
         ("large.txt", skipped("it has 68157440 bytes, more than the 67108864 of `index.max_file`")),
         ("odd.bin", skipped("it is not text: there is a zero byte at offset 3")),
         ("picture.png", skipped("it is a PNG picture, not text")),
@@ -191,7 +197,7 @@ async fn check_stopping(stop: Stop) {
         indexer.store = Arc::clone(&stopping) as Arc<dyn Store>;
         let ended = tokio::select! {
             ended = run(&indexer, folder.path()) => ended.is_ok(),
-            () = stopping.stopped.notified() => false,
+            () = stopping.guard.stopped.notified() => false,
         };
         run(&parts.indexer(&place), folder.path()).await.unwrap();
         assert_eq!(place.points().await, want, "stopped {stop:?} operation {n_operations}");
@@ -280,4 +286,118 @@ async fn a_document_that_cannot_be_embedded_keeps_its_old_points() {
     let payloads = place.payloads().await;
     assert!(!payloads.is_empty());
     assert!(payloads.iter().all(|payload| !payload.text.contains("bread")), "{payloads:?}");
+}
+
+/// One document fewer is met, and one more is recorded, than are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_vanished_goes_although_another_became_binary() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    before(folder.path());
+    run(&parts.indexer(&place), folder.path()).await.unwrap();
+    std::fs::write(folder.path().join("bread.txt"), b"\0\0").unwrap();
+    std::fs::remove_file(folder.path().join("gone.txt")).unwrap();
+    let summary = run(&parts.indexer(&place), folder.path()).await.unwrap();
+    assert_eq!((summary.n_skipped, summary.n_removed), (1, 1));
+    let left = place.payloads().await;
+    assert!(left.iter().all(|payload| !payload.text.contains("bread") && !payload.text.contains("fog")));
+}
+
+/// What is read and left as it is takes no part of the limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_with_a_limit_come_past_documents_that_are_no_text() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    for name in ["a.bin", "b.bin", "c.bin"] {
+        std::fs::write(folder.path().join(name), b"\0\0").unwrap();
+    }
+    write(folder.path(), &[("d.txt", paragraph("bread", 1)), ("e.txt", paragraph("rope", 1))]);
+    for n_indexed in [1, 1, 0] {
+        let (summary, _) =
+            run_limited(&parts.indexer(&place), folder.path(), collection(MODEL), Some(1)).await.unwrap();
+        assert_eq!((summary.n_indexed, summary.n_failed), (n_indexed, 0));
+    }
+    assert_eq!(place.count().await, 2);
+}
+
+/// Lets a question for known vectors pass only when something was deleted.
+#[derive(Default)]
+struct AfterDeletion(tokio::sync::SetOnce<()>);
+
+impl Guard for AfterDeletion {
+    async fn run<T: Send>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        if name == "known_vectors" {
+            self.0.wait().await;
+        }
+        let answer = operation.await;
+        if name == "delete" {
+            drop(self.0.set(()));
+        }
+        answer
+    }
+}
+
+/// The later document is looked at before the earlier one loses the text, and the store is asked after.
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_moves_to_a_later_document_is_not_embedded_again() {
+    let (parts, place, folder) = (Parts::new().await, Place::new().await, tempfile::tempdir().unwrap());
+    write(folder.path(), &[("a.txt", paragraphs("bread", 0..3)), ("b.txt", paragraphs("rope", 0..1))]);
+    run(&parts.indexer(&place), folder.path()).await.unwrap();
+    let moved = format!("{}\n\n{}", paragraph("rope", 0), paragraph("bread", 2));
+    write(folder.path(), &[("a.txt", paragraphs("bread", 0..2)), ("b.txt", moved)]);
+    let mut indexer = parts.indexer(&place);
+    indexer.config.batch_documents = 1;
+    indexer.store = Arc::new(Guarded { inner: Arc::clone(&place.store), guard: AfterDeletion::default() });
+    let summary = run(&indexer, folder.path()).await.unwrap();
+    assert_eq!((summary.n_indexed, summary.n_embedded, summary.n_copied), (2, 0, 1));
+}
+
+/// A run was stopped while it removed a document, which is then there again as
+/// it was, its time included.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_comes_back_while_it_is_removed_has_its_points() {
+    let (parts, folder) = (Parts::new().await, tempfile::tempdir().unwrap());
+    let (gone, aside) = (folder.path().join("docs/gone.txt"), folder.path().join("aside"));
+    let docs = folder.path().join("docs");
+    std::fs::create_dir(&docs).unwrap();
+    before(&docs);
+    std::fs::File::options().write(true).open(&gone).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    for n_operations in 0.. {
+        let place = Place::new().await;
+        run(&parts.indexer(&place), &docs).await.unwrap();
+        let want = place.points().await;
+        std::fs::rename(&gone, &aside).unwrap();
+        let mut indexer = parts.indexer(&place);
+        indexer.store = Arc::new(Stopping::after(Arc::clone(&place.store), n_operations, Stop::After));
+        let ended = run(&indexer, &docs).await.is_ok();
+        std::fs::rename(&aside, &gone).unwrap();
+        run(&parts.indexer(&place), &docs).await.unwrap();
+        assert_eq!(place.points().await, want, "stopped after {n_operations} operations");
+        if ended {
+            return;
+        }
+    }
+}
+
+/// The state is lost, and what is given is not all that the serving generation has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_lacks_documents_does_not_serve_where_the_state_was_lost() {
+    let sim = QdrantSim::spawn().await.unwrap();
+    let (parts, place, folder) = (Parts::new().await, Place::on(&sim).await, tempfile::tempdir().unwrap());
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    for folder in [&one, &other] {
+        std::fs::create_dir(folder).unwrap();
+        before(folder);
+        run(&parts.indexer(&place), folder).await.unwrap();
+    }
+    let want = place.contents().await;
+    let changed = CollectionConfig { max_tokens: Some(60), ..collection(MODEL) };
+    let place = Place::on(&sim).await;
+    let (summary, _) = run_with(&parts.indexer(&place), &one, changed.clone()).await.unwrap();
+    assert!(matches!(summary.served, Served::NotYet(_)), "{:?}", summary.served);
+    assert_eq!(place.contents().await.points, want.points);
+    run_with(&parts.indexer(&place), &other, changed).await.unwrap();
+    assert_ne!(place.contents().await.properties, want.properties);
 }

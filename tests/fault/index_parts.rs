@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use embergate::embed::Embedder;
-use embergate::index::source::Root;
 use embergate::index::{
-    CollectionConfig, Config, Event, IndexError, IndexRequest, Indexer, Outcome, Summary,
+    CollectionConfig, Config, Event, IndexError, IndexRequest, Indexer, Outcome, Root, Summary,
 };
 use embergate::model::Embedding;
 use embergate::plugin::{self, Plugins};
 use embergate::store::{
-    self, Collection, Filter, Hit, Payload, Point, Probe, Query, Selection, Store, StoreError, TextHash,
-    Tuning,
+    self, Collection, Filter, Hit, Payload, Point, Probe, Query, Selection, SourceRecord, Store, StoreError,
+    TextHash, Tuning,
 };
+use embergate_test_support::qdrant::QdrantSim;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -114,9 +114,43 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, state) = store::open(&store::Config::default(), folder.path()).await.unwrap();
+        Self::of(&store::Config::default()).await
+    }
+
+    /// With its points in Qdrant, and a state that knows nothing.
+    pub(crate) async fn on(sim: &QdrantSim) -> Self {
+        Self::of(&qdrant(sim)).await
+    }
+
+    pub(crate) async fn of(config: &store::Config) -> Self {
+        Self::in_folder(config, tempfile::tempdir().unwrap()).await
+    }
+
+    /// Of what is in `folder` already.
+    pub(crate) async fn in_folder(config: &store::Config, folder: tempfile::TempDir) -> Self {
+        let (store, state) = store::open(config, folder.path()).await.unwrap();
         Self { _folder: folder, store, state }
+    }
+
+    /// All that is kept of the generation that serves.
+    pub(crate) async fn contents(&self) -> Contents {
+        let collection = self.store.known(COLLECTION).await.unwrap();
+        let points = self.points_of(&collection.name).await;
+        let records = self.state.sources(&collection.name, "").await.unwrap();
+        Contents { properties: Collection { name: String::new(), ..collection }, points, records }
+    }
+
+    /// The points of a generation, in the order of their ids.
+    pub(crate) async fn points_of(&self, generation: &str) -> Vec<Stored> {
+        let mut all: Vec<Stored> = Vec::new();
+        loop {
+            let after = all.last().map(|point| point.id);
+            let page = self.store.page(generation, after, 100).await.unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page.into_iter().map(Stored::from));
+        }
     }
 
     /// All points as far as a search can tell: ids, payloads, and how near the
@@ -149,6 +183,53 @@ impl Place {
     }
 }
 
+/// All that is kept of one generation, whatever its name is.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Contents {
+    pub(crate) properties: Collection,
+    pub(crate) points: Vec<Stored>,
+    pub(crate) records: Vec<SourceRecord>,
+}
+
+impl Contents {
+    /// Fails with what is different, and not with all that is the same.
+    #[track_caller]
+    pub(crate) fn check(&self, want: &Self) {
+        assert_eq!(self.properties, want.properties);
+        let more = |some: &Self, than: &Self| {
+            let points = some.points.iter().filter(|point| !than.points.contains(point));
+            let records = some.records.iter().filter(|record| !than.records.contains(record));
+            let points = points.map(|point| format!("{point:?}"));
+            points.chain(records.map(|record| format!("{record:?}"))).collect::<Vec<_>>()
+        };
+        let (extra, missing) = (more(self, want), more(want, self));
+        assert!(extra.is_empty() && missing.is_empty(), "there: {extra:#?}\nnot there: {missing:#?}");
+        assert_eq!(self, want);
+    }
+}
+
+/// A point whose vectors are compared bit by bit.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Stored {
+    pub(crate) id: Uuid,
+    pub(crate) dense: Vec<u32>,
+    pub(crate) sparse: Vec<(u32, u32)>,
+    pub(crate) payload: Payload,
+}
+
+impl From<Point> for Stored {
+    fn from(Point { id, dense, sparse, payload }: Point) -> Self {
+        let dense = dense.values().iter().map(|value| value.to_bits()).collect();
+        let weights = sparse.weights.iter().map(|weight| weight.to_bits());
+        Self { id, dense, sparse: sparse.terms.into_iter().zip(weights).collect(), payload }
+    }
+}
+
+/// A store in `sim`.
+pub(crate) fn qdrant(sim: &QdrantSim) -> store::Config {
+    store::Config { kind: store::Kind::Qdrant, url: Some(sim.url()), ..store::Config::default() }
+}
+
 pub(crate) fn collection(model: &str) -> CollectionConfig {
     let table = format!("name = \"{COLLECTION}\"\nmodel = \"{model}\"\nmax_tokens = 40");
     toml::from_str(&table).unwrap()
@@ -164,6 +245,15 @@ pub(crate) async fn run_with(
     folder: &Path,
     collection: CollectionConfig,
 ) -> Result<(Summary, Vec<(String, Outcome)>), IndexError> {
+    run_limited(indexer, folder, collection, None).await
+}
+
+pub(crate) async fn run_limited(
+    indexer: &Indexer,
+    folder: &Path,
+    collection: CollectionConfig,
+    limit: Option<u64>,
+) -> Result<(Summary, Vec<(String, Outcome)>), IndexError> {
     let mut outcomes = Vec::new();
     let mut watcher = |event| {
         if let Event::Finished { source, outcome, .. } = event {
@@ -171,10 +261,26 @@ pub(crate) async fn run_with(
             outcomes.push((name, outcome));
         }
     };
-    let request = IndexRequest { sources: vec![Root::path(folder)], collection };
+    let request = IndexRequest { roots: vec![Root::path(folder)], collection, limit };
     let summary = indexer.run(request, &mut watcher).await?;
     outcomes.sort_by(|a, b| a.0.cmp(&b.0));
     Ok((summary, outcomes))
+}
+
+/// What happens around the operations of a store.
+pub(crate) trait Guard: Send + Sync + 'static {
+    /// Runs `operation`, or does not; `name` is the method's.
+    fn run<T: Send>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send;
+}
+
+/// A store whose every operation goes through a guard.
+pub(crate) struct Guarded<G> {
+    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) guard: G,
 }
 
 /// How a store stops.
@@ -188,20 +294,26 @@ pub(crate) enum Stop {
     Never,
 }
 
-/// Does a number of operations, then no more.
+/// Lets a number of operations be done, then no more.
 pub(crate) struct Stopping {
-    pub(crate) inner: Arc<dyn Store>,
-    pub(crate) left: AtomicUsize,
-    pub(crate) stop: Stop,
+    left: AtomicUsize,
+    stop: Stop,
     pub(crate) stopped: Notify,
 }
 
 impl Stopping {
-    pub(crate) fn after(inner: Arc<dyn Store>, n_operations: usize, stop: Stop) -> Self {
-        Self { inner, left: AtomicUsize::new(n_operations), stop, stopped: Notify::new() }
+    pub(crate) fn after(inner: Arc<dyn Store>, n_operations: usize, stop: Stop) -> Guarded<Self> {
+        let guard = Self { left: AtomicUsize::new(n_operations), stop, stopped: Notify::new() };
+        Guarded { inner, guard }
     }
+}
 
-    async fn run<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+impl Guard for Stopping {
+    async fn run<T: Send>(
+        &self,
+        _: &'static str,
+        operation: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match (left, self.stop) {
             (Ok(1..), Stop::Before | Stop::Never) | (Ok(2..), Stop::After) => return operation.await,
@@ -219,43 +331,43 @@ impl Stopping {
 }
 
 #[async_trait]
-impl Store for Stopping {
+impl<G: Guard> Store for Guarded<G> {
     async fn collection(&self, name: &str) -> Result<Option<Collection>, StoreError> {
-        self.run(self.inner.collection(name)).await
+        self.guard.run("collection", self.inner.collection(name)).await
     }
     async fn collections(&self) -> Result<Vec<Collection>, StoreError> {
-        self.run(self.inner.collections()).await
+        self.guard.run("collections", self.inner.collections()).await
     }
     async fn create(&self, collection: &Collection) -> Result<(), StoreError> {
-        self.run(self.inner.create(collection)).await
+        self.guard.run("create", self.inner.create(collection)).await
     }
     async fn drop_collection(&self, name: &str) -> Result<(), StoreError> {
-        self.run(self.inner.drop_collection(name)).await
+        self.guard.run("drop_collection", self.inner.drop_collection(name)).await
     }
     async fn aliases(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        self.run(self.inner.aliases()).await
+        self.guard.run("aliases", self.inner.aliases()).await
     }
     async fn set_aliases(&self, changes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
-        self.run(self.inner.set_aliases(changes)).await
+        self.guard.run("set_aliases", self.inner.set_aliases(changes)).await
     }
     async fn upsert(&self, collection: &str, points: Vec<Point>) -> Result<(), StoreError> {
-        self.run(self.inner.upsert(collection, points)).await
+        self.guard.run("upsert", self.inner.upsert(collection, points)).await
     }
     async fn query(&self, collection: &str, query: Query) -> Result<Vec<Hit>, StoreError> {
-        self.run(self.inner.query(collection, query)).await
+        self.guard.run("query", self.inner.query(collection, query)).await
     }
     async fn existing(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-        self.run(self.inner.existing(collection, ids)).await
+        self.guard.run("existing", self.inner.existing(collection, ids)).await
     }
     async fn known_vectors(
         &self,
         collection: &str,
         texts: &[TextHash],
     ) -> Result<HashMap<TextHash, Embedding>, StoreError> {
-        self.run(self.inner.known_vectors(collection, texts)).await
+        self.guard.run("known_vectors", self.inner.known_vectors(collection, texts)).await
     }
     async fn points(&self, collection: &str, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
-        self.run(self.inner.points(collection, ids)).await
+        self.guard.run("points", self.inner.points(collection, ids)).await
     }
     async fn page(
         &self,
@@ -263,18 +375,18 @@ impl Store for Stopping {
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<Point>, StoreError> {
-        self.run(self.inner.page(collection, after, limit)).await
+        self.guard.run("page", self.inner.page(collection, after, limit)).await
     }
     async fn delete(&self, collection: &str, selection: Selection) -> Result<(), StoreError> {
-        self.run(self.inner.delete(collection, selection)).await
+        self.guard.run("delete", self.inner.delete(collection, selection)).await
     }
     async fn count(&self, collection: &str, filter: Option<Filter>) -> Result<u64, StoreError> {
-        self.run(self.inner.count(collection, filter)).await
+        self.guard.run("count", self.inner.count(collection, filter)).await
     }
     async fn set_payload(&self, collection: &str, payloads: Vec<(Uuid, Payload)>) -> Result<(), StoreError> {
-        self.run(self.inner.set_payload(collection, payloads)).await
+        self.guard.run("set_payload", self.inner.set_payload(collection, payloads)).await
     }
     async fn tune(&self, collection: &str, tuning: Tuning) -> Result<(), StoreError> {
-        self.run(self.inner.tune(collection, tuning)).await
+        self.guard.run("tune", self.inner.tune(collection, tuning)).await
     }
 }

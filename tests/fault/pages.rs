@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use embergate::index::source::{Contents, Item, Origin, ReadError, Reader, Root, Sources};
-use embergate::index::{Config, IndexRequest, Outcome};
+use embergate::index::{Config, Event, IndexRequest, Indexer, Outcome};
+use embergate::store::{Selection, SourceRecord};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::index_parts::{Parts, Place, collection};
+use crate::index_parts::{COLLECTION, Parts, Place, collection};
 
 /// What is answered to a path: a status, headers and a body.
 #[derive(Clone, Default)]
@@ -169,7 +170,8 @@ async fn a_page_that_did_not_change_is_not_sent_again() {
         assert_eq!(site.asked.lock().unwrap().last().unwrap(), &format!("/a {value}"));
     }
     site.put("/a", page("text/plain", "other"));
-    let kept = Origin::Url { etag: Some("\"one\"".to_owned()), last_modified: None };
+    let kept =
+        Origin::Url { media_type: "text/plain", etag: Some("\"one\"".to_owned()), last_modified: None };
     assert_eq!(&site.read_with("/a", &site.config(), Some(&kept)).await.unwrap().bytes[..], b"other");
 }
 
@@ -248,21 +250,7 @@ async fn a_collection_follows_its_pages() {
     .await;
     let mut indexer = parts.indexer(&place);
     indexer.config.allowed_hosts = site.config().allowed_hosts;
-    let run = async || {
-        let sources = ["/a", "/b"].map(|path| Root::Url { url: site.url(path) }).into();
-        let mut outcomes = Vec::new();
-        let mut watcher = |event| {
-            if let embergate::index::Event::Finished { outcome, .. } = event {
-                outcomes.push(match outcome {
-                    Outcome::Indexed { n_embedded, .. } => format!("{n_embedded} embedded"),
-                    other => format!("{other:?}"),
-                });
-            }
-        };
-        let request = IndexRequest { sources, collection: collection("static-embed-en-256") };
-        indexer.run(request, &mut watcher).await.unwrap();
-        outcomes
-    };
+    let run = async || runs(&indexer, &site, &["/a", "/b"]).await;
     assert_eq!(run().await, ["1 embedded", "1 embedded"]);
     assert_eq!(run().await, ["Unchanged", "Unchanged"]);
     site.put("/a", Page { status: 500, ..Page::default() });
@@ -272,4 +260,42 @@ async fn a_collection_follows_its_pages() {
     site.pages.lock().unwrap().clear();
     run().await;
     assert_eq!(place.count().await, 0);
+}
+
+/// What becomes of each page in a run.
+async fn runs(indexer: &Indexer, site: &Site, paths: &[&str]) -> Vec<String> {
+    let roots = paths.iter().map(|path| Root::Url { url: site.url(path) }).collect();
+    let mut outcomes = Vec::new();
+    let mut watcher = |event| {
+        if let Event::Finished { outcome, .. } = event {
+            outcomes.push(match outcome {
+                Outcome::Indexed(indexed) => format!("{} embedded", indexed.n_embedded),
+                other => format!("{other:?}"),
+            });
+        }
+    };
+    let request = IndexRequest { roots, collection: collection("static-embed-en-256"), limit: None };
+    indexer.run(request, &mut watcher).await.unwrap();
+    outcomes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_did_not_change_is_fetched_again_where_it_was_not_done_with() {
+    let (parts, place) = (Parts::new().await, Place::new().await);
+    let mut tagged = page("text/plain", "Kelp forests grow along cold coasts.");
+    tagged.headers.push(("etag", "\"one\"".to_owned()));
+    let site = Site::new(&[("/a", tagged)]).await;
+    let mut indexer = parts.indexer(&place);
+    indexer.config.allowed_hosts = site.config().allowed_hosts;
+    assert_eq!(runs(&indexer, &site, &["/a"]).await, ["1 embedded"]);
+    assert_eq!(runs(&indexer, &site, &["/a"]).await, ["Unchanged"]);
+    assert_eq!(*site.asked.lock().unwrap(), ["/a always", "/a \"one\""]);
+    // As a run leaves it that was stopped before its points were written.
+    let generation = place.store.collection(COLLECTION).await.unwrap().unwrap().name;
+    let record = place.state.source(&generation, &site.url("/a")).await.unwrap().unwrap();
+    place.store.delete(&generation, Selection::Ids(record.points.clone())).await.unwrap();
+    let unfinished = SourceRecord { pipeline: String::new(), ..record };
+    place.state.record(&generation, vec![unfinished]).await.unwrap();
+    assert_eq!(runs(&indexer, &site, &["/a"]).await, ["1 embedded"]);
+    assert_eq!((place.count().await, site.asked.lock().unwrap()[2].as_str()), (1, "/a always"));
 }

@@ -83,7 +83,7 @@ async fn check(parts: &Parts, name: &str, bytes: &[u8], encoding: &str, min_chun
     std::fs::write(&path, bytes).unwrap();
     let (summary, _) = run_with(&parts.indexer(&place), folder.path(), collection(MODEL)).await.unwrap();
     assert_eq!((summary.n_failed, summary.n_skipped), (0, 0), "{name}");
-    let other = BTreeMap::from([(encoding, summary.n_indexed)]);
+    let other = BTreeMap::from([(encoding.to_owned(), summary.n_indexed)]);
     let want = if encoding == "UTF-8" { BTreeMap::new() } else { other };
     assert_eq!(summary.encodings, want, "{name}");
     let payloads = place.payloads().await;

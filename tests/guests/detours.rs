@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use embergate::embed::{EmbedAnswer, EmbedRequest, Embedder};
-use embergate::index::source::Root;
 use embergate::index::{CollectionConfig, IndexRequest, Indexer, Summary};
 use embergate::model::{ModelName, Purpose};
 use embergate::plugin::{OnError, PluginConfig, Plugins};
@@ -128,8 +127,8 @@ async fn index(
     };
     let mut summaries = Vec::new();
     for _ in 0..runs {
-        let sources = vec![Root::path(documents.path())];
-        let request = IndexRequest { sources, collection: collection.clone() };
+        let roots = vec![embergate::index::Root::path(documents.path())];
+        let request = IndexRequest { roots, collection: collection.clone(), limit: None };
         summaries.push(indexer.run(request, &mut |_| {}).await.unwrap());
     }
     summaries

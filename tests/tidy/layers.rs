@@ -12,7 +12,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime_wasi", &["plugin"]),
     ("wit_component", &["plugin"]),
     ("wit_parser", &["plugin"]),
-    ("notify", &["plugin"]),
+    ("notify", &["plugin", "index"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),
     ("tokio_rustls", &["server"]),

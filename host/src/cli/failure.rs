@@ -111,7 +111,14 @@ fn blame(error: &anyhow::Error) -> Blame {
     {
         return Blame::Input;
     }
-    if let Some(IndexError::Source(_)) = error.downcast_ref() {
+    if let Some(
+        IndexError::Source(_)
+        | IndexError::Gone { .. }
+        | IndexError::NoSources(_)
+        | IndexError::NotGiven { .. }
+        | IndexError::NoPoint { .. },
+    ) = error.downcast_ref()
+    {
         return Blame::Input;
     }
     if let Some(SearchError::EmptyQuestion | SearchError::Limit { .. } | SearchError::SpaceChanged { .. }) =

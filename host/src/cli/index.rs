@@ -1,80 +1,107 @@
 //! `embergate index`
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use serde_json::json;
 
-use super::covered;
 use super::failure::Usage;
 use super::progress::Progress;
 use super::sources::Sources;
-use super::{Context, Ending};
+use super::through::{self, Through};
+use super::{Context, Ending, collection, planned, summary};
 use crate::config::EMBEDDED_MODEL;
 use crate::embed::Embedder;
-use crate::index::{CollectionConfig, IndexRequest, Summary};
+use crate::index::{CollectionConfig, IndexError, IndexRequest, Indexer, Summary};
 use crate::shutdown::Signals;
-use crate::store::{Collection, Store};
+use crate::store::{Collection, Run, Store};
 
 /// Bring a collection to the state of files and folders: what changed is embedded, what vanished is removed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A run that was stopped loses nothing: the same command goes on where it ended.
-With --json, stdout has one event a line: `found`, `finished` for each document, `summary`.
+Another model, language or plugin builds a new generation of the collection beside
+the one that serves; readers see it when it is complete.
+With --json, stdout has one event a line: `building`, `found`, `finished` for each
+document, `summary`; with --plan, `planned` for each and `plan`.
 
 Examples:
   embergate index docs README.md --collection docs
   embergate index belgeler --collection belgeler --language tr
   embergate index tickets.jsonl --collection tickets --text-field body --id-field key
-  sort notes.txt | embergate index - --id notes --collection docs")]
+  sort notes.txt | embergate index - --id notes --collection docs
+  embergate index docs --collection docs --plan
+  embergate index docs --collection docs --watch
+  embergate index docs --collection docs --gateway http://127.0.0.1:8642")]
 pub(super) struct Index {
     /// The collection, made where there is none of that name
     #[arg(long, short, value_name = "NAME")]
     collection: String,
-    /// The model of a new collection; else the first `[[model]]` table's, else the built-in one
+    /// The collection's model; else what it has, the first `[[model]]` table's, or the built-in one
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The language of a new collection, such as `tr`: how words are split and stemmed
+    /// The collection's language, such as `tr`: how words are split and stemmed
     #[arg(long, value_name = "CODE")]
     language: Option<String>,
+    /// Say what would be done, and what it would cost, and do nothing
+    #[arg(long, conflicts_with = "watch")]
+    plan: bool,
+    /// Stay, and index again whenever something changes
+    #[arg(long)]
+    watch: bool,
+    /// Remove what came from the named sources, which may be gone, and do not look there again
+    #[arg(long, conflicts_with_all = ["plan", "watch", "limit"], requires = "sources")]
+    forget: bool,
+    /// New and changed documents, at most; the rest waits for the next run
+    #[arg(long, value_name = "N", conflicts_with = "watch")]
+    limit: Option<u64>,
+    /// Documents that are prepared, and batches that are embedded, at once; else as configured
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: Option<u16>,
     #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    through: Through,
 }
 
 impl Index {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ending> {
         let context = &self.through.context(context)?;
         let signals = Signals::spawn()?;
-        let app = context.start().await?;
+        let app = context.start_to_index().await?;
         let (store, state) = app.open_store().await?;
-        let model = self.named(&app.embedder).await?;
-        let collection = self.chosen(context, store.as_ref(), model).await?;
+        if self.forget {
+            let indexer = app.indexer(store, state);
+            let n_removed = indexer.forget(&self.collection, self.sources.roots(context).await?).await?;
+            return forgotten(context, &self.collection, n_removed);
+        }
+        let collection = self.chosen(context, store.as_ref(), &app.embedder).await?;
+        let mut indexer = app.indexer(store, state);
+        if let Some(concurrency) = self.concurrency {
+            indexer.config.max_documents = concurrency.into();
+            indexer.config.max_batches = concurrency.into();
+        }
         let stop = signals.token();
-        let sources = tokio::select! {
-            sources = self.sources.roots(context) => sources?,
+        let roots = tokio::select! {
+            roots = self.sources.roots(context) => roots?,
             () = stop.cancelled() => return Ok(Ending::Interrupted),
         };
-        let indexer = app.indexer(store, state);
-        let began = Instant::now();
-        let mut progress = Progress::new(&context.output);
-        let request = IndexRequest { sources, collection };
-        let name = request.collection.name.clone();
-        let mut watcher = |event| progress.tell(&event);
-        let run = indexer.run(request, &mut watcher);
-        let summary = tokio::select! {
-            summary = run => Some(summary),
-            () = stop.cancelled() => None,
+        let request = IndexRequest { roots, collection, limit: self.limit };
+        let work = async {
+            match (self.plan, self.watch) {
+                (true, _) => plan(context, &indexer, request).await,
+                (false, false) => once(context, &indexer, &request).await,
+                (false, true) => always(context, &indexer, &request).await,
+            }
         };
-        progress.end()?;
-        let Some(summary) = summary.transpose()? else {
-            context
-                .output
-                .remark("interrupted: what was done is kept, and the same command goes on from there");
-            return Ok(Ending::Interrupted);
+        let ending = tokio::select! {
+            ending = work => ending?,
+            () = stop.cancelled() => {
+                context.output.remark("interrupted: what was done is kept, and the same command goes on from there");
+                return Ok(Ending::Interrupted);
+            }
         };
-        tell(context, &name, &summary, began)?;
         app.stop().await;
-        Ok(if summary.n_failed == 0 { Ending::Done } else { Ending::SomeDocumentsFailed })
+        Ok(ending)
     }
 
     /// The collection as its table has it, else as it is stored, else as the command line wants it.
@@ -89,15 +116,13 @@ impl Index {
             None => None,
         };
         let name = &self.collection;
-        if let Some(table) = context.config.collections.iter().find(|table| table.name == *name) {
-            let language = table.language.as_deref();
-            self.must_agree("its [[collection]] table", model.as_deref(), &table.model, language)?;
-            return Ok(table.clone());
+        if let Some(table) = collection::table(context, name) {
+            self.must_agree(model.as_deref(), &table.model, table.language.as_deref())?;
+            return Ok(table);
         }
         let (model, language) = match store.collection(name).await? {
             Some(Collection { model: stored, language, .. }) => {
-                self.must_agree("the store", model.as_deref(), &stored, language.as_deref())?;
-                (stored, language)
+                (model.unwrap_or(stored), self.language.clone().or(language))
             }
             None => {
                 let usual = if model.is_none() { self.through.first_model(embedder).await? } else { None };
@@ -121,75 +146,112 @@ impl Index {
         EMBEDDED_MODEL.to_owned()
     }
 
-    fn must_agree(
-        &self,
-        keeper: &str,
-        want: Option<&str>,
-        model: &str,
-        language: Option<&str>,
-    ) -> Result<(), Usage> {
-        // What is written as the keeper writes it agrees, whatever name it leads to.
+    fn must_agree(&self, want: Option<&str>, model: &str, language: Option<&str>) -> Result<(), Usage> {
+        // What is written as the table writes it agrees, whatever name it leads to.
         let want = want.filter(|_| self.model.as_deref() != Some(model));
-        self.differs(keeper, "model", want, Some(model))?;
-        self.differs(keeper, "language", self.language.as_deref(), language)
+        self.differs("model", want, Some(model))?;
+        self.differs("language", self.language.as_deref(), language)
     }
 
-    fn differs(&self, keeper: &str, what: &str, want: Option<&str>, have: Option<&str>) -> Result<(), Usage> {
+    fn differs(&self, what: &str, want: Option<&str>, have: Option<&str>) -> Result<(), Usage> {
         let Some(want) = want.filter(|want| Some(*want) != have) else { return Ok(()) };
         let name = &self.collection;
         let message = match have {
-            Some(have) => format!("collection `{name}` has the {what} `{have}` in {keeper}, not `{want}`"),
-            None => {
-                format!("collection `{name}` has no {what} in {keeper}, so `--{what} {want}` does not fit")
+            Some(have) => {
+                format!(
+                    "collection `{name}` has the {what} `{have}` in its [[collection]] table, not `{want}`"
+                )
             }
+            None => format!(
+                "collection `{name}` has no {what} in its [[collection]] table, so `--{what} {want}` does not fit"
+            ),
         };
-        Err(Usage { message, remedy: format!("leave out --{what}, or index into another collection") })
+        Err(Usage { message, remedy: format!("leave out --{what}, or change the table") })
     }
 }
 
-fn tell(context: &Context, collection: &str, summary: &Summary, began: Instant) -> std::io::Result<()> {
-    let Summary {
-        n_files,
-        n_bytes,
-        n_unchanged,
-        n_indexed,
-        n_removed,
-        n_skipped,
-        n_failed,
-        n_chunks,
-        n_embedded,
-        ref coverage,
-        ref encodings,
-    } = *summary;
-    let seconds = began.elapsed().as_secs_f64();
-    if context.output.json {
-        return context.output.json(&json!({
-            "event": "summary", "collection": collection, "files": n_files, "bytes": n_bytes,
-            "unchanged": n_unchanged, "indexed": n_indexed, "removed": n_removed, "skipped": n_skipped,
-            "failed": n_failed, "chunks": n_chunks, "embedded": n_embedded, "seconds": seconds,
-            "coverage": covered::as_json(coverage), "encodings": encodings,
-        }));
+/// Brings a collection to the state of all that it was ever given.
+pub(super) async fn again(
+    context: &Context,
+    indexer: &Indexer,
+    collection: CollectionConfig,
+) -> anyhow::Result<Ending> {
+    once(context, indexer, &IndexRequest { roots: Vec::new(), collection, limit: None }).await
+}
+
+fn forgotten(context: &Context, collection: &str, n_removed: u64) -> anyhow::Result<Ending> {
+    let output = &context.output;
+    if output.json {
+        output.json(
+            &serde_json::json!({ "event": "forgotten", "collection": collection, "removed": n_removed }),
+        )?;
+    } else {
+        output
+            .line(&format!("`{collection}`: {n_removed} documents removed, and their sources forgotten"))?;
     }
-    let counts = [
-        (n_indexed, "indexed"),
-        (n_unchanged, "unchanged"),
-        (n_removed, "removed"),
-        (n_skipped, "skipped"),
-        (n_failed, "failed"),
-    ];
-    let parts = counts.iter().filter(|(n, _)| 0 < *n).map(|(n, what)| format!("{n} {what}"));
-    let parts: Vec<String> = parts.collect();
-    let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
-    context.output.line(&format!(
-        "`{collection}`: {parts}; {n_chunks} chunks, {n_embedded} of them embedded, in {seconds:.1} s"
-    ))?;
-    if let Some(words) = covered::in_words(coverage) {
-        context.output.line(&format!("  {words}"))?;
+    Ok(Ending::Done)
+}
+
+/// One run, told and remembered.
+async fn once(context: &Context, indexer: &Indexer, request: &IndexRequest) -> anyhow::Result<Ending> {
+    let began = (Instant::now(), now());
+    let mut progress = Progress::new(&context.output);
+    let ended = indexer.run(request.clone(), &mut |event| progress.tell(&event)).await;
+    progress.end()?;
+    let remembered = remember(indexer, &request.collection.name, began.1, &ended).await;
+    // What ended the run says more than that it cannot be remembered.
+    let summary = ended?;
+    remembered?;
+    summary::tell(&context.output, &request.collection.name, &summary, began.0.elapsed())?;
+    Ok(if summary.n_failed == 0 { Ending::Done } else { Ending::SomeDocumentsFailed })
+}
+
+/// Runs again whenever something changes. What keeps one run from ending well may have passed at
+/// the next change; what keeps the first one from it ends the command.
+async fn always(context: &Context, indexer: &Indexer, request: &IndexRequest) -> anyhow::Result<Ending> {
+    let mut watch = indexer.watch(request).await?;
+    if let Some(reason) = watch.is_looking() {
+        context.output.remark(&format!("looking for changes every {:?}: {reason}", watch.every()));
     }
-    if !encodings.is_empty() {
-        let named = encodings.iter().map(|(encoding, n)| format!("{n} in {encoding}"));
-        let named: Vec<String> = named.collect();
-        context.output.line(&format!("  read as they look or say, not as UTF-8: {}", named.join(", ")))?;
+    once(context, indexer, request).await?;
+    loop {
+        context.output.remark("watching: stop with Ctrl-C");
+        watch.changed().await;
+        if let Err(error) = once(context, indexer, request).await {
+            super::failure::report(&error, &context.output);
+        }
     }
+}
+
+async fn plan(context: &Context, indexer: &Indexer, request: IndexRequest) -> anyhow::Result<Ending> {
+    let name = request.collection.name.clone();
+    let mut progress = Progress::new(&context.output);
+    let ended = indexer.plan(request, &mut |event| progress.tell(&event)).await;
+    progress.end()?;
+    let (plan, summary) = ended?;
+    planned::tell(&context.output, &name, &plan, &summary)?;
+    Ok(Ending::Done)
+}
+
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Leaves for `status` how the run ended.
+async fn remember(
+    indexer: &Indexer,
+    collection: &str,
+    began: i64,
+    ended: &Result<Summary, IndexError>,
+) -> anyhow::Result<()> {
+    let (outcome, summary) = match ended {
+        Ok(summary) if summary.n_failed == 0 => ("done", summary::as_json(summary)),
+        Ok(summary) => ("some documents failed", summary::as_json(summary)),
+        Err(error) => ("failed", serde_json::json!({ "error": error.to_string() })),
+    };
+    let run = Run { began, ended: now(), outcome: outcome.to_owned(), summary: summary.to_string() };
+    indexer.state.record_run(collection, run).await?;
     Ok(())
 }

@@ -17,8 +17,9 @@ const INPUT: &str = "Standard input";
 
 #[derive(Debug, Args)]
 pub(super) struct Sources {
-    /// Files, folders, `https://` pages of allowed hosts, or `-` for standard input
-    #[arg(required = true, value_name = "SOURCE")]
+    /// Files, folders, `https://` pages of allowed hosts, or `-` for standard input;
+    /// without any, all that the collection was ever given
+    #[arg(value_name = "SOURCE")]
     sources: Vec<OsString>,
 
     /// Only files that match, as gitignore has them, relative to the folder; may be repeated

@@ -5,22 +5,24 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::analyzer::Analyzer;
+use crate::store::TextHash;
 
 /// The name space of chunk ids. Never changes, or everything is embedded anew.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3f1c_6d0a_92b7_5e48_8c1d_e7a0_4b96_f253);
 
 /// Rises when the host makes other points of the same chunks.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Gives the chunks of one document their ids, in the order of the document.
 ///
-/// An id follows from all that the point's vectors depend on within a
-/// collection: source, embedded text, analyzer; and from how often the same
-/// text came before it. So a paragraph put before a chunk leaves its id alone.
+/// An id follows from the source, from what is embedded, and from how often the
+/// same came before it. So a paragraph put before a chunk leaves its id alone.
+/// What else decides about a point (space, pipeline, analyzer) is the same in
+/// all of a generation.
 #[derive(Debug)]
 pub(super) struct Ids<'s> {
     source: &'s str,
-    occurrences: HashMap<[u8; 32], u32>,
+    occurrences: HashMap<TextHash, u32>,
 }
 
 impl<'s> Ids<'s> {
@@ -28,13 +30,11 @@ impl<'s> Ids<'s> {
         Self { source, occurrences: HashMap::new() }
     }
 
-    pub(super) fn next(&mut self, embedded_text: &str) -> Uuid {
-        let hash = *blake3::hash(embedded_text.as_bytes()).as_bytes();
-        let occurrence = self.occurrences.entry(hash).or_insert(0);
-        let mut name = Vec::with_capacity(self.source.len() + 48);
-        name.extend_from_slice(&hash);
+    pub(super) fn next(&mut self, text: &TextHash) -> Uuid {
+        let occurrence = self.occurrences.entry(*text).or_insert(0);
+        let mut name = Vec::with_capacity(self.source.len() + 20);
+        name.extend_from_slice(text.as_bytes());
         name.extend_from_slice(&occurrence.to_le_bytes());
-        name.extend_from_slice(&Analyzer::VERSION.to_le_bytes());
         name.extend_from_slice(self.source.as_bytes());
         *occurrence += 1;
         Uuid::new_v5(&NAMESPACE, &name)
@@ -70,7 +70,7 @@ mod tests {
 
     fn ids(source: &str, texts: &[&str]) -> Vec<Uuid> {
         let mut ids = Ids::new(source);
-        texts.iter().map(|text| ids.next(text)).collect()
+        texts.iter().map(|text| ids.next(&TextHash::of(text))).collect()
     }
 
     #[test]

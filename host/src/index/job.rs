@@ -1,32 +1,45 @@
 //! What holds for one run: the collection, its plugins and the limits, with the
 //! parts that tasks of the run share.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::budget::Budget;
+use super::claims::Claims;
+use super::patience::patiently;
+use super::recent::Recent;
 use super::recipe::{Recipe, Recipes};
-use super::source::{Assumed, Found, Item, Origin, Reader, media};
+use super::source::{Assumed, Found, Reader};
 use super::{CollectionConfig, Config, IndexError, Indexer};
 use crate::analyzer::Analyzer;
 use crate::cache::Space;
 use crate::embed::{EmbedError, EmbedRequest, Embedder, Lane, Model};
 use crate::model::{Embedding, ModelName, Purpose};
 use crate::plugin::{Call, SpanEmbedder};
-use crate::store::{Collection, SourceRecord, Store, StoreError};
+use crate::store::{Collection, Stamped, Store, StoreError, TextHash};
+use crate::units::ByteSize;
 
 /// Tokens of a chunk where the collection does not say.
 const MAX_TOKENS: u32 = 400;
 
 pub(super) struct Job {
+    /// As the generation is that the run writes, under that one's name.
     pub(super) collection: Collection,
+    /// Generations of the same space, whose vectors may be copied.
+    pub(super) known_in: Vec<String>,
     pub(super) call: Call,
     pub(super) analyzer: Analyzer,
     pub(super) config: Config,
     pub(super) reader: Reader,
+    pub(super) budget: Budget,
+    pub(super) recent: Recent,
+    pub(super) claims: Claims,
+    /// Documents that this run may write anew, at most.
+    pub(super) limit: Option<u64>,
     recipes: Recipes,
     embedder: Arc<Embedder>,
     store: Arc<dyn Store>,
@@ -36,11 +49,7 @@ pub(super) struct Job {
 
 impl Job {
     /// Finds out all that can be wrong before anything is written.
-    pub(super) async fn new(
-        indexer: &Indexer,
-        collection: &CollectionConfig,
-        items: &[Item],
-    ) -> Result<Self, IndexError> {
+    pub(super) async fn new(indexer: &Indexer, collection: &CollectionConfig) -> Result<Self, IndexError> {
         let embedder = &indexer.embedder;
         let name = ModelName::new(&collection.model)
             .map_err(|source| IndexError::Model { collection: collection.name.clone(), source })?;
@@ -51,20 +60,22 @@ impl Job {
         if indexer.config.encoding != Assumed::Detect {
             common.push(indexer.config.encoding.to_string());
         }
-        let media_types = media_types(items);
-        let recipes = Recipes::new(&indexer.plugins, collection, &model.preprocess, &common, media_types)?;
-        if let Some(differing) = model.differing(recipes.preprocessors()) {
+        let recipes = Recipes::new(Arc::clone(&indexer.plugins), collection, &model.preprocess, common)?;
+        if let Some(differing) = model.differing(recipes.preprocessors().iter().map(|plugin| &**plugin)) {
             return Err(IndexError::PluginDiffers { collection: collection.name.clone(), differing });
         }
+        let config = indexer.config.clone();
+        let ByteSize(remembered) = config.remembered;
         Ok(Self {
             collection: Collection {
                 name: collection.name.clone(),
                 model: name.to_string(),
-                dimensions: embedder.dimensions(&name).await?,
+                dimensions: patiently(config.max_repeats, || embedder.dimensions(&name)).await?,
                 space: embedder.space(&name, Purpose::Document, true).await?,
                 language: collection.language.clone(),
-                pipeline: String::new(),
+                pipeline: recipes.fingerprint(),
             },
+            known_in: Vec::new(),
             call: Call {
                 model: name,
                 purpose: Purpose::Document,
@@ -74,8 +85,12 @@ impl Job {
                 embedder: Some(Arc::clone(embedder) as Arc<dyn SpanEmbedder>),
             },
             analyzer: Analyzer::new(collection.language.as_deref()),
-            config: indexer.config.clone(),
-            reader: Reader::new(&indexer.config, collection.language.as_deref()),
+            budget: Budget::new(config.max_held_tokens),
+            recent: Recent::new(usize::try_from(remembered).unwrap_or(usize::MAX)),
+            claims: Claims::default(),
+            limit: None,
+            reader: Reader::new(&config, collection.language.as_deref()),
+            config,
             recipes,
             embedder: Arc::clone(embedder),
             store: Arc::clone(&indexer.store),
@@ -83,34 +98,28 @@ impl Job {
         })
     }
 
-    pub(super) fn recipe(&self, file: &Found) -> Option<&Recipe> {
-        self.recipes.of(file.media_type)
+    /// What is done with documents of a media type, or what keeps it from being done.
+    pub(super) fn recipe(&self, media_type: &str) -> Result<Arc<Recipe>, String> {
+        self.recipes.of(media_type)
     }
 
-    /// Returns whether a file is as it was recorded, as far as can be told without reading it.
-    pub(super) fn is_unchanged(&self, file: &Found, record: &SourceRecord) -> bool {
-        let same_file = (file.size, file.modified) == (record.size, record.modified);
-        same_file && self.recipe(file).is_some_and(|recipe| recipe.fingerprint == record.pipeline)
+    /// Returns whether a document is as it was recorded, as far as can be told without reading it.
+    pub(super) fn is_unchanged(&self, found: &Found, stamp: &Stamped) -> bool {
+        let is_same = (found.size, found.modified) == (stamp.size, stamp.modified);
+        is_same && self.recipe(found.media_type).is_ok_and(|recipe| recipe.fingerprint == stamp.pipeline)
     }
 
-    /// Embeds texts that have been through their preprocessors. Where too much
-    /// is waiting, asks again when told to, a bounded number of times.
+    /// Embeds texts that have been through their preprocessors.
     pub(super) async fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>, EmbedError> {
-        let mut repeats = 0;
-        loop {
+        let ask = || {
             let deadline = Instant::now() + self.config.timeout;
-            let request =
-                EmbedRequest::prepared(self.call.model.clone(), texts.to_vec(), Lane::Bulk, deadline);
+            let model = self.call.model.clone();
+            let request = EmbedRequest::prepared(model, texts.to_vec(), Lane::Bulk, deadline);
             // A model that changes during a run must not mix its vectors with those of before.
-            let request = EmbedRequest { space: Space::from_hex(&self.collection.space), ..request };
-            match self.embedder.embed(request).await {
-                Err(EmbedError::Overloaded { retry_after }) if repeats < self.config.max_repeats => {
-                    repeats += 1;
-                    tokio::time::sleep(retry_after).await;
-                }
-                answer => return answer.map(|answer| answer.embeddings),
-            }
-        }
+            let space = Space::from_hex(&self.collection.space);
+            self.embedder.embed(EmbedRequest { space, ..request })
+        };
+        patiently(self.config.max_repeats, ask).await.map(|answer| answer.embeddings)
     }
 
     /// Takes one of the waits for plugins that are out of service, if any is left.
@@ -130,6 +139,21 @@ impl Job {
         }
         Ok(existing)
     }
+
+    /// Vectors of texts that the store has, asked for in lists of bounded size.
+    pub(super) async fn known_vectors(
+        &self,
+        texts: &[TextHash],
+    ) -> Result<HashMap<TextHash, Embedding>, StoreError> {
+        let mut known = HashMap::new();
+        for collection in &self.known_in {
+            let unknown: Vec<_> = texts.iter().filter(|text| !known.contains_key(*text)).copied().collect();
+            for texts in unknown.chunks(self.config.batch_texts.max(1)) {
+                known.extend(self.store.known_vectors(collection, texts).await?);
+            }
+        }
+        Ok(known)
+    }
 }
 
 /// Tokens for a chunk and its prefix: as configured, at most what the model
@@ -146,17 +170,4 @@ fn max_tokens(collection: &CollectionConfig, model: &Model) -> Result<u32, Index
         }),
         max_tokens => Ok(max_tokens),
     }
-}
-
-/// Those of documents that were found; of pages it is not known before they are fetched.
-fn media_types(items: &[Item]) -> BTreeSet<&'static str> {
-    let mut media_types = BTreeSet::new();
-    for item in items {
-        match item {
-            Item::Document(Found { origin: Origin::Url { .. }, .. }) => media_types.extend(media::all()),
-            Item::Document(found) => drop(media_types.insert(found.media_type)),
-            Item::Skipped { .. } | Item::Failed { .. } => {}
-        }
-    }
-    media_types
 }

@@ -2,27 +2,33 @@
 
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use super::budget::Room;
 use super::edited::{Edited, Stopped};
 use super::identity::{Fingerprint, Ids};
 use super::job::Job;
 use super::recipe::Recipe;
 use super::report::in_full;
-use super::source::{DecodeError, Decoded, Found, ReadError, media};
+use super::sort::{Changed, Skipped, Sorted};
+use super::source::{DecodeError, Decoded, Found, Origin, ReadError, media};
+use super::stage::{Ahead, ahead};
 use crate::document::{Chunk, Chunks, Coverage, Document};
 use crate::plugin::{Instead, PluginError, Processed};
-use crate::store::{Payload, SourceRecord};
+use crate::store::{Payload, SourceRecord, TextHash};
 
 /// A document that is ready to be embedded, or why it is not.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) file: Found,
+    pub(super) source: String,
+    pub(super) size: u64,
     /// What was recorded of it before this run.
     pub(super) old: Option<SourceRecord>,
     pub(super) step: Step,
+    /// Held until it is written.
+    pub(super) room: Room,
 }
 
 /// What is to be done with a document.
@@ -34,8 +40,6 @@ pub(super) enum Step {
         /// As it will be when all is done.
         record: SourceRecord,
         chunks: Vec<PreparedChunk>,
-        /// The name of the encoding that it was read in.
-        encoding: &'static str,
     },
     Skip(String),
     Fail(String),
@@ -46,6 +50,7 @@ pub(super) enum Step {
 pub(super) struct PreparedChunk {
     pub(super) id: Uuid,
     pub(super) embedded_text: String,
+    pub(super) n_tokens: u32,
     pub(super) payload: Payload,
 }
 
@@ -57,33 +62,85 @@ impl Prepared {
         }
     }
 
-    pub(super) fn n_chunks(&self) -> usize {
-        self.chunks().len()
+    pub(super) fn n_tokens(&self) -> u64 {
+        self.chunks().iter().map(|chunk| u64::from(chunk.n_tokens)).sum()
     }
 }
 
-/// Prepares documents, a bounded number at once; they come in the order of `files`.
+/// Prepares documents, a bounded number at once and as far ahead as there is
+/// room; they come in the order of `sorted`. So the others rest while a long one
+/// is at work, whose calls may take only so long.
 pub(super) fn documents(
     job: Arc<Job>,
-    files: Vec<(Found, Option<SourceRecord>)>,
-) -> impl Stream<Item = Prepared> + Send {
+    sorted: impl Stream<Item = Sorted> + Send + 'static,
+) -> Ahead<Prepared> {
     let max_documents = job.config.max_documents.max(1);
-    let prepare = move |(file, old): (Found, Option<SourceRecord>)| {
-        let task = tokio::spawn(prepare(Arc::clone(&job), file.clone(), old.clone()));
-        let task = AbortOnDropHandle::new(task);
+    let begun = sorted.then(move |sorted| {
+        let job = Arc::clone(&job);
         async move {
-            task.await.unwrap_or_else(|cause| Prepared { file, old, step: Step::Fail(cause.to_string()) })
+            let n_bytes = sorted.n_bytes();
+            let room = job.budget.room_for(n_bytes).await;
+            Begun::new(job, sorted, room)
         }
-    };
-    stream::iter(files).map(prepare).buffered(max_documents)
+    });
+    ahead(begun.map(Begun::prepared).buffered(max_documents), PREPARED_AHEAD)
 }
 
-async fn prepare(job: Arc<Job>, file: Found, old: Option<SourceRecord>) -> Prepared {
-    let step = step(&job, &file, old.as_ref()).await.unwrap_or_else(|refusal| match refusal {
+/// The name of the encoding that needs no word.
+const UTF_8: &str = "UTF-8";
+/// Documents that wait to be embedded; the room that they have bounds them too.
+const PREPARED_AHEAD: usize = 64;
+
+/// A document that is being prepared, in a task of its own.
+struct Begun {
+    source: String,
+    size: u64,
+    old: Option<SourceRecord>,
+    room: Room,
+    work: Work,
+}
+
+enum Work {
+    Task(AbortOnDropHandle<Step>),
+    /// There was nothing to do.
+    Done(Box<Step>),
+}
+
+impl Begun {
+    fn new(job: Arc<Job>, sorted: Sorted, room: Room) -> Self {
+        let Changed { found, old } = match sorted {
+            Sorted::Changed(changed) => *changed,
+            Sorted::Skipped(skipped) => {
+                let Skipped { source, reason, old } = *skipped;
+                return Self { source, size: 0, old, room, work: Work::Done(Box::new(Step::Skip(reason))) };
+            }
+        };
+        let (source, size, old_record) = (found.source.clone(), found.size, old.clone());
+        let work = async move { step_of(&job, &found, old_record.as_ref()).await };
+        let work = Work::Task(AbortOnDropHandle::new(tokio::spawn(work)));
+        Self { source, size, old, room, work }
+    }
+
+    async fn prepared(self) -> Prepared {
+        let Self { source, size, old, room, work } = self;
+        let step = match work {
+            Work::Done(step) => *step,
+            Work::Task(task) => task.await.unwrap_or_else(|cause| Step::Fail(cause.to_string())),
+        };
+        Prepared { source, size, old, step, room }
+    }
+}
+
+/// What a document gives, whatever was made of it before.
+pub(super) async fn derive(job: &Job, found: &Found) -> Step {
+    step_of(job, found, None).await
+}
+
+async fn step_of(job: &Job, found: &Found, old: Option<&SourceRecord>) -> Step {
+    step(job, found, old).await.unwrap_or_else(|refusal| match refusal {
         Refusal::Skip(reason) => Step::Skip(reason),
         Refusal::Fail(reason) => Step::Fail(reason),
-    });
-    Prepared { file, old, step }
+    })
 }
 
 /// Why a document has no chunks.
@@ -113,48 +170,66 @@ impl From<PluginError> for Refusal {
 }
 
 async fn step(job: &Job, found: &Found, old: Option<&SourceRecord>) -> Result<Step, Refusal> {
-    let contents = job.reader.read(found, None).await?;
-    let (file, hash) = (contents.found.clone(), contents.hash);
-    let Some(recipe) = job.recipe(&file) else {
-        return Err(Refusal::Fail(format!("there is no rule for `{}`", file.media_type)));
+    let before = old.and_then(|old| fetched(job, old));
+    let contents = match (job.reader.read(found, before.as_ref()).await, old) {
+        (Err(ReadError::Unchanged), Some(old)) => return Ok(Step::Same(old.clone())),
+        (contents, _) => contents?,
     };
-    let record = |pipeline: &str, points, coverage| SourceRecord {
-        source: file.source.clone(),
-        size: file.size,
-        modified: file.modified,
+    let (found, hash) = (contents.found.clone(), contents.hash);
+    let recipe = job.recipe(found.media_type).map_err(Refusal::Fail)?;
+    let record = SourceRecord {
+        source: found.source.clone(),
+        size: found.size,
+        modified: found.modified,
         content: hash,
-        pipeline: pipeline.to_owned(),
-        points,
-        coverage,
+        pipeline: recipe.fingerprint.clone(),
+        etag: found.origin.etag().map(str::to_owned),
+        origin: found.origin.kept(),
         ..SourceRecord::default()
     };
     if let Some(old) = old
         && (old.content, &old.pipeline) == (hash, &recipe.fingerprint)
     {
-        return Ok(Step::Same(record(&recipe.fingerprint, old.points.clone(), old.coverage.clone())));
+        let (points, coverage) = (old.points.clone(), old.coverage.clone());
+        let encoding = old.encoding.clone();
+        return Ok(Step::Same(SourceRecord { points, coverage, encoding, n_tokens: old.n_tokens, ..record }));
     }
     let decoded = job.reader.decode(contents)?;
-    if let Some(line) = media::minified_line(file.media_type, decoded.text()).filter(|_| !recipe.is_named) {
+    if let Some(line) = media::minified_line(found.media_type, decoded.text()).filter(|_| !recipe.is_named) {
         return Err(Refusal::Skip(format!(
             "line {line} is too long for code that people write: give its collection a rule for `{}` to index it",
-            file.media_type
+            found.media_type
         )));
     }
-    let mut way = Way::new(recipe);
-    let (chunks, coverage) = chunks(job, &mut way, &file, &decoded).await?;
-    let points = chunks.iter().map(|chunk| chunk.id).collect();
-    let encoding = decoded.encoding();
-    Ok(Step::Chunks { record: record(&way.pipeline, points, Some(coverage)), chunks, encoding })
+    let mut way = Way::new(&recipe);
+    let (chunks, coverage) = chunks(job, &mut way, &found, &decoded).await?;
+    let record = SourceRecord {
+        pipeline: way.pipeline,
+        points: chunks.iter().map(|chunk| chunk.id).collect(),
+        coverage: Some(coverage),
+        encoding: (decoded.encoding() != UTF_8).then(|| decoded.encoding().to_owned()),
+        n_tokens: chunks.iter().map(|chunk| u64::from(chunk.n_tokens)).sum(),
+        ..record
+    };
+    Ok(Step::Chunks { record, chunks })
+}
+
+/// How a page was when it was last fetched, where all was done that would be done with it now.
+fn fetched(job: &Job, old: &SourceRecord) -> Option<Origin> {
+    let origin = Origin::from_json(&old.origin)?;
+    let Origin::Url { media_type, .. } = &origin else { return None };
+    let recipe = job.recipe(media_type).ok()?;
+    (recipe.fingerprint == old.pipeline).then_some(origin)
 }
 
 /// The document's chunks, and the proof that nothing of it was lost.
 async fn chunks(
     job: &Job,
     way: &mut Way<'_>,
-    file: &Found,
+    found: &Found,
     decoded: &Decoded,
 ) -> Result<(Vec<PreparedChunk>, Coverage), Refusal> {
-    let edited = preprocessed(job, way, file, decoded).await?;
+    let edited = preprocessed(job, way, found, decoded).await?;
     let of_source = |coverage| Coverage {
         n_source: decoded.text().len() as u64,
         n_kept: edited.n_kept() as u64,
@@ -168,17 +243,17 @@ async fn chunks(
     let split = patient(job, || chunker.split_or_instead(&job.call, &edited.document)).await?;
     let (Chunks { chunks, omitted: _, coverage }, instead) = split;
     way.leave(instead.as_deref());
-    Ok((finished(file.media_type, &edited, decoded, chunks), of_source(coverage)))
+    Ok((finished(found.media_type, &edited, decoded, chunks), of_source(coverage)))
 }
 
 /// Runs the preprocessors one after another.
 async fn preprocessed(
     job: &Job,
     way: &mut Way<'_>,
-    file: &Found,
+    found: &Found,
     decoded: &Decoded,
 ) -> Result<Edited, Refusal> {
-    let mut edited = Edited::new(&file.source, file.media_type, decoded);
+    let mut edited = Edited::new(&found.source, found.media_type, decoded);
     for plugin in &way.recipe.preprocessors {
         let documents = std::slice::from_ref(&edited.document);
         let Processed { mut answers, instead } =
@@ -265,7 +340,8 @@ fn finished(media_type: &str, edited: &Edited, decoded: &Decoded, chunks: Vec<Ch
             text_hash: TextHash::of(&embedded_text),
             metadata,
         };
-        finished.push(PreparedChunk { id: ids.next(&embedded_text), embedded_text, payload });
+        let id = ids.next(&payload.text_hash);
+        finished.push(PreparedChunk { id, embedded_text, n_tokens: chunk.n_tokens, payload });
     }
     finished
 }

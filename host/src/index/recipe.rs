@@ -1,10 +1,11 @@
 //! Media type → plugins: which preprocessors a document goes through, and
 //! which chunker cuts it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::identity::Fingerprint;
+use super::report::in_full;
 use super::{CollectionConfig, Rule};
 use crate::plugin::{Plugin, PluginError, Plugins};
 
@@ -37,48 +38,81 @@ impl Recipe {
 }
 
 /// The recipes of a collection, by media type.
-pub(super) struct Recipes(BTreeMap<&'static str, Recipe>);
+pub(super) struct Recipes {
+    plugins: Arc<Plugins>,
+    rules: Vec<Rule>,
+    model_preprocess: Vec<String>,
+    /// Goes into every fingerprint.
+    common: Vec<String>,
+    /// Those that were asked for.
+    known: Mutex<HashMap<String, Result<Arc<Recipe>, String>>>,
+}
 
 impl Recipes {
-    /// Finds the plugins for all of `media_types`. `common` goes into every
-    /// fingerprint; `model_preprocess` serves where a rule names no preprocessors.
+    /// `common` goes into every fingerprint; `model_preprocess` serves where a
+    /// rule names no preprocessors.
     ///
     /// # Errors
-    /// A rule or a default that names a plugin which is not there, whether a
-    /// document needs it or not.
+    /// A rule that names a plugin which is not there, whether a document needs it or not.
     pub(super) fn new(
-        plugins: &Plugins,
+        plugins: Arc<Plugins>,
         collection: &CollectionConfig,
         model_preprocess: &[String],
-        common: &[String],
-        media_types: impl IntoIterator<Item = &'static str>,
+        common: Vec<String>,
     ) -> Result<Self, PluginError> {
-        let recipe = |rule: &Rule| {
-            let preprocess = rule.preprocess.as_deref().unwrap_or(model_preprocess);
-            Recipe::new(plugins, preprocess, &rule.chunker, common)
-        };
-        for rule in &collection.rules {
-            recipe(rule)?;
+        let (rules, model_preprocess) = (collection.rules.clone(), model_preprocess.to_vec());
+        let recipes = Self { plugins, rules, model_preprocess, common, known: Mutex::default() };
+        for rule in &recipes.rules {
+            recipes.by_rule(rule)?;
         }
-        let mut recipes = BTreeMap::new();
-        for media_type in media_types {
-            let rule = collection.rules.iter().find(|rule| covers(&rule.media_type, media_type));
-            let is_named = rule.is_some_and(|rule| rule.media_type.eq_ignore_ascii_case(media_type));
-            let rule = rule.cloned().unwrap_or_else(|| default_rule(media_type, model_preprocess));
-            recipes.insert(media_type, Recipe { is_named, ..recipe(&rule)? });
-        }
-        Ok(Self(recipes))
+        Ok(recipes)
     }
 
-    /// The preprocessors of all recipes, those of several more than once.
-    pub(super) fn preprocessors(&self) -> impl Iterator<Item = &Plugin> {
-        self.0.values().flat_map(|recipe| &recipe.preprocessors).map(|plugin| &**plugin)
+    /// What is done with documents of `media_type`, or what keeps it from being done.
+    pub(super) fn of(&self, media_type: &str) -> Result<Arc<Recipe>, String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(recipe) = known.get(media_type) {
+            return recipe.clone();
+        }
+        let rule = self.rules.iter().find(|rule| covers(&rule.media_type, media_type)).cloned();
+        let rule = rule.unwrap_or_else(|| default_rule(media_type, &self.model_preprocess));
+        let is_named = self.rules.iter().any(|rule| rule.media_type.eq_ignore_ascii_case(media_type));
+        let recipe = self.by_rule(&rule).map(|recipe| Arc::new(Recipe { is_named, ..recipe }));
+        let recipe = recipe.map_err(|error| in_full(&error));
+        known.insert(media_type.to_owned(), recipe.clone());
+        recipe
     }
 
-    pub(super) fn of(&self, media_type: &str) -> Option<&Recipe> {
-        self.0.get(media_type)
+    /// Of everything that decides which points documents become, of whatever media type.
+    pub(super) fn fingerprint(&self) -> String {
+        let mut all = self.common.iter().map(String::as_str).fold(Fingerprint::new(), Fingerprint::with);
+        for rule in &self.rules {
+            let recipe = self.by_rule(rule).map(|recipe| recipe.fingerprint).unwrap_or_default();
+            all = all.with(&rule.media_type).with(&recipe);
+        }
+        for media_type in DEFAULTS {
+            let rule = default_rule(media_type, &self.model_preprocess);
+            let recipe = self.by_rule(&rule).map(|recipe| recipe.fingerprint).unwrap_or_default();
+            all = all.with(media_type).with(&recipe);
+        }
+        all.finish()
+    }
+
+    fn by_rule(&self, rule: &Rule) -> Result<Recipe, PluginError> {
+        let preprocess = rule.preprocess.as_deref().unwrap_or(&self.model_preprocess);
+        Recipe::new(&self.plugins, preprocess, &rule.chunker, &self.common)
+    }
+
+    /// The preprocessors of all that rules and defaults say, those of several more than once.
+    pub(super) fn preprocessors(&self) -> Vec<Arc<Plugin>> {
+        let defaults = DEFAULTS.map(|media_type| default_rule(media_type, &self.model_preprocess));
+        let recipes = self.rules.iter().chain(&defaults).filter_map(|rule| self.by_rule(rule).ok());
+        recipes.flat_map(|recipe| recipe.preprocessors).collect()
     }
 }
+
+/// One media type for each way of working that is there without a rule.
+const DEFAULTS: [&str; 3] = ["text/html", "text/markdown", "text/plain"];
 
 /// Returns whether a rule for `pattern` is for documents of `media_type`:
 /// `text/*` is for all text, `*/*` for everything.

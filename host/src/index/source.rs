@@ -35,6 +35,7 @@ pub use records::{Format, RecordOptions};
 pub use root::{Options, Root, SourceError};
 pub use text::DecodeError;
 
+use crate::store::SourceRecord;
 use records::Seen;
 use walk::Place;
 
@@ -58,6 +59,40 @@ impl Found {
         let media_type = media::of_path(Path::new(&source));
         let (size, modified) = (metadata.len(), modified(metadata));
         Self { source, size, modified, media_type, origin: Origin::File }
+    }
+}
+
+impl Found {
+    /// The document that a record is of, to be read again.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub(super) fn again(record: &SourceRecord, media_type: &str) -> Result<Self, String> {
+        if record.origin.is_empty() {
+            let metadata = std::fs::metadata(&record.source).map_err(|cause| cause.to_string())?;
+            return Ok(Self::file(record.source.clone(), &metadata));
+        }
+        let origin = Origin::from_json(&record.origin)
+            .ok_or_else(|| format!("nothing is known of its origin `{}`", record.origin))?;
+        let media_type = media::known(media_type).unwrap_or(media::PLAIN);
+        let (source, size, modified) = (record.source.clone(), record.size, record.modified);
+        Ok(Self { source, size, modified, media_type, origin })
+    }
+}
+
+impl Item {
+    pub(super) fn source(&self) -> &str {
+        match self {
+            Self::Document(found) => &found.source,
+            Self::Skipped { source, .. } | Self::Failed { source, .. } => source,
+        }
+    }
+
+    pub(super) fn into_source(self) -> String {
+        match self {
+            Self::Document(found) => found.source,
+            Self::Skipped { source, .. } | Self::Failed { source, .. } => source,
+        }
     }
 }
 
@@ -185,11 +220,9 @@ impl Sources {
         let marks = self.marks();
         let in_linked = |linked: &BTreeSet<String>| linked.iter().any(|place| is_at(source, place));
         let in_root = |root: &Root| match root {
-            Root::Path { path, linked, .. } => {
-                is_at(source, path) || in_linked(linked) || marks.linked.get(path).is_some_and(in_linked)
-            }
-            Root::Url { url } => source == url,
-            Root::Standard { bytes, .. } => bytes.is_some() && Some(source) == root.source().as_deref(),
+            Root::Path { path, .. } => root.has(source) || marks.linked.get(path).is_some_and(in_linked),
+            Root::Url { .. } => root.has(source),
+            Root::Standard { bytes, .. } => bytes.is_some() && root.has(source),
         };
         self.roots.iter().any(in_root) && !marks.is_unseen(source)
     }

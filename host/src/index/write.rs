@@ -1,72 +1,84 @@
 //! Chunks → store and state, in the order that makes stopping safe: see the
 //! rules in the documentation of [`index`](super).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
 use super::batch::{Action, Batch, Entry, Put};
-use super::job::Job;
-use super::report::Report;
-use super::{IndexError, Indexer, Outcome};
+use super::budget::Room;
+use super::run::Run;
+use super::{IndexError, Indexed, Outcome};
 use crate::embed::EmbedError;
 use crate::store::{Payload, Point, Selection, SourceRecord, StoreError};
 
 /// The pipeline of a record whose points are not all written: no pipeline's fingerprint.
-const UNFINISHED: &str = "";
+pub(super) const UNFINISHED: &str = "";
 
-impl Indexer {
+impl Run {
     /// Writes one batch, and returns the fault that kept a part of it from being embedded.
-    pub(super) async fn write(
-        &self,
-        job: &Job,
-        batch: Result<Batch, StoreError>,
-        report: &mut Report<'_>,
-    ) -> Result<Option<EmbedError>, IndexError> {
-        let Batch { entries, fault } = batch?;
-        let collection = &job.collection.name;
+    pub(super) async fn write(&self, batch: Batch) -> Result<Option<EmbedError>, IndexError> {
+        let Batch { entries, fault } = batch;
+        let collection = &self.job.collection.name;
         let mut work = Work::new(entries);
-        self.delete_documents(job, std::mem::take(&mut work.gone)).await?;
-        self.record(job, std::mem::take(&mut work.intents)).await?;
-        for points in lists(std::mem::take(&mut work.new), job.config.batch_texts) {
-            self.store.upsert(collection, points).await?;
+        let n_gone = work.gone.len();
+        self.delete_documents(std::mem::take(&mut work.gone)).await?;
+        self.met.forget(n_gone);
+        self.record(std::mem::take(&mut work.intents)).await?;
+        if !work.new.is_empty() {
+            self.store.upsert(collection, std::mem::take(&mut work.new)).await?;
         }
-        for payloads in lists(std::mem::take(&mut work.kept), job.config.batch_texts) {
-            self.store.set_payload(collection, payloads).await?;
+        if !work.kept.is_empty() {
+            self.store.set_payload(collection, std::mem::take(&mut work.kept)).await?;
         }
-        work.verify(&job.existing(&work.ids()).await?);
-        for ids in lists(work.stale(), job.config.batch_texts) {
-            self.store.delete(collection, Selection::Ids(ids)).await?;
-        }
-        self.record(job, work.finished_records()).await?;
+        work.verify(&self.job.existing(&work.ids()).await?);
+        self.delete_points(work.stale()).await?;
+        self.record(work.finished_records()).await?;
         for (source, n_bytes, outcome) in work.outcomes {
-            report.finished(source, n_bytes, outcome);
+            self.met.finish(&source);
+            self.reporter.finished(source, n_bytes, outcome).await;
         }
         Ok(fault)
     }
 
     /// Deletes the points of documents, and their records after them.
-    pub(super) async fn delete_documents(
-        &self,
-        job: &Job,
-        documents: HashMap<String, Vec<Uuid>>,
-    ) -> Result<(), StoreError> {
+    ///
+    /// The records are unfinished before: a document that comes back as it was
+    /// is not taken for one whose points are there.
+    pub(super) async fn delete_documents(&self, documents: Vec<SourceRecord>) -> Result<(), StoreError> {
         if documents.is_empty() {
             return Ok(());
         }
-        let collection = &job.collection.name;
-        let ids = documents.values().flatten().copied().collect();
-        for ids in lists(ids, job.config.batch_texts) {
-            self.store.delete(collection, Selection::Ids(ids)).await?;
-        }
-        self.state.forget(collection, documents.into_keys().collect()).await
+        let collection = &self.job.collection.name;
+        let sources = documents.iter().map(|record| record.source.clone()).collect();
+        let points = documents.iter().flat_map(|record| record.points.iter().copied()).collect();
+        let unfinished = |record| SourceRecord { pipeline: UNFINISHED.to_owned(), ..record };
+        self.state.record(collection, documents.into_iter().map(unfinished).collect()).await?;
+        self.delete_points(points).await?;
+        self.state.forget(collection, sources).await
     }
 
-    async fn record(&self, job: &Job, records: Vec<SourceRecord>) -> Result<(), StoreError> {
+    /// Deletes points, and remembers their vectors for a while: their text may
+    /// have moved to a document that comes later.
+    async fn delete_points(&self, ids: Vec<Uuid>) -> Result<(), StoreError> {
+        let collection = &self.job.collection.name;
+        for ids in lists(ids, self.job.config.batch_texts) {
+            for point in self.store.points(collection, &ids).await? {
+                self.job.recent.put(point.payload.text_hash, point.dense);
+            }
+            self.store.delete(collection, Selection::Ids(ids)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes records, which are met by that.
+    async fn record(&self, records: Vec<SourceRecord>) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
-        self.state.record(&job.collection.name, records).await.map(drop)
+        let numbers = self.state.record(&self.job.collection.name, records).await?;
+        numbers.into_iter().for_each(|number| self.met.record(number));
+        Ok(())
     }
 }
 
@@ -74,7 +86,7 @@ impl Indexer {
 #[derive(Default)]
 struct Work {
     /// Points of documents that are skipped now.
-    gone: HashMap<String, Vec<Uuid>>,
+    gone: Vec<SourceRecord>,
     /// Records that name the points before they are written.
     intents: Vec<SourceRecord>,
     new: Vec<Point>,
@@ -83,6 +95,8 @@ struct Work {
     puts: Vec<Written>,
     touched: Vec<SourceRecord>,
     outcomes: Vec<(String, u64, Outcome)>,
+    /// Held until all is written.
+    rooms: Vec<Room>,
 }
 
 /// A document whose points were written.
@@ -98,32 +112,35 @@ struct Written {
 impl Work {
     fn new(entries: Vec<Entry>) -> Self {
         let mut work = Self::default();
-        for Entry { file, old, action } in entries {
+        for Entry { source, size, old, action, room } in entries {
             let outcome = match action {
                 Action::Touch(record) => {
                     work.touched.push(record);
                     Outcome::Unchanged
                 }
                 Action::Skip(reason) => {
-                    work.gone.extend(old.map(|record| (record.source, record.points)));
+                    work.gone.extend(old);
                     Outcome::Skipped(reason)
                 }
                 Action::Fail(reason) => Outcome::Failed(reason),
                 Action::Put(put) => work.put(put, old),
             };
-            work.outcomes.push((file.source, file.size, outcome));
+            work.rooms.push(room);
+            work.outcomes.push((source, size, outcome));
         }
         work
     }
 
     fn put(&mut self, put: Put, old: Option<SourceRecord>) -> Outcome {
-        let Put { record, new, kept, encoding } = put;
-        let outcome = Outcome::Indexed {
+        let Put { record, new, kept, n_embedded, n_tokens } = put;
+        let outcome = Outcome::Indexed(Box::new(Indexed {
             n_chunks: new.len() + kept.len(),
-            n_embedded: new.len(),
+            n_embedded,
+            n_copied: new.len().saturating_sub(n_embedded),
+            n_tokens,
+            encoding: record.encoding.clone(),
             coverage: record.coverage.clone().unwrap_or_default(),
-            encoding,
-        };
+        }));
         let old = old.map(|record| record.points).unwrap_or_default();
         self.intents.push(SourceRecord {
             points: with_all_of(&record.points, &old),

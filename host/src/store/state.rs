@@ -42,4 +42,9 @@ impl IndexState {
         check_name(collection)?;
         IndexLock::take(&self.locks, collection)
     }
+
+    /// Where the state is kept.
+    pub fn folder(&self) -> Option<&Path> {
+        self.locks.parent()
+    }
 }

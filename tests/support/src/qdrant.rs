@@ -6,6 +6,7 @@ mod filter;
 mod limits;
 mod points;
 mod scores;
+mod stall;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
+
+pub use stall::{Stalled, When};
 
 /// What goes wrong with the next write of points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +138,29 @@ impl QdrantSim {
 
     /// The next writes of points go wrong in this order.
     pub fn fail_writes(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.shared.lock().faults.extend(faults);
+        self.shared.lock().faults.extend(faults.into_iter().map(Some));
+    }
+
+    /// The write of points after the next `n` goes wrong; those before it do not.
+    pub fn fail_write_after(&self, n: usize, fault: Fault) {
+        let mut state = self.shared.lock();
+        state.faults.extend(std::iter::repeat_n(None, n));
+        state.faults.push_back(Some(fault));
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        self.shared.lock().faults.clear();
+    }
+
+    /// Calls that change or read points, or change collections and aliases, so far.
+    pub fn n_calls(&self) -> usize {
+        self.shared.lock().n_calls
+    }
+
+    /// The `n`th of such calls from now is never answered.
+    pub fn stall(&self, n: usize, when: When) -> Stalled {
+        self.shared.stall(n, when)
     }
 
     /// Writes of points that came, faulty ones included, by their number of points or operations.
@@ -176,8 +201,10 @@ struct Shared(Arc<Mutex<State>>);
 struct State {
     collections: BTreeMap<String, Collection>,
     aliases: BTreeMap<String, String>,
-    faults: VecDeque<Fault>,
+    faults: VecDeque<Option<Fault>>,
     writes: Vec<usize>,
+    n_calls: usize,
+    stall: Option<stall::Stall>,
     waits: Vec<bool>,
     rescored: Option<bool>,
     key: Option<String>,
@@ -226,11 +253,22 @@ impl Shared {
         }
     }
 
-    /// Waits while calls are held.
+    /// Counts a call, and waits while calls are held.
     async fn pass(&self) {
-        let mut gate = self.lock().gate.subscribe();
+        let (mut gate, stalled) = {
+            let mut state = self.lock();
+            state.n_calls += 1;
+            (state.gate.subscribe(), state.is_stalled(When::Before))
+        };
         // Nobody to hold the gate is nobody to wait for.
         gate.wait_for(|is_held| !is_held).await.map(drop).unwrap_or_default();
+        stall::forever_if(stalled).await;
+    }
+
+    /// A change is applied.
+    async fn applied(&self) {
+        let stalled = self.lock().is_stalled(When::After);
+        stall::forever_if(stalled).await;
     }
 }
 

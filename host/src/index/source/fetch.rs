@@ -55,7 +55,7 @@ impl Fetcher {
             )));
         }
         let mut request = client.get(url);
-        if let Some(Origin::Url { etag, last_modified }) = before {
+        if let Some(Origin::Url { etag, last_modified, .. }) = before {
             let conditions = [(IF_NONE_MATCH, etag), (IF_MODIFIED_SINCE, last_modified)];
             for (name, value) in
                 conditions.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
@@ -95,7 +95,7 @@ impl Fetcher {
             size: bytes.len() as u64,
             modified: i64::MIN,
             media_type,
-            origin: Origin::Url { etag, last_modified },
+            origin: Origin::Url { media_type, etag, last_modified },
         };
         Ok(Contents { found, bytes: bytes.into(), hash, charset: content_type.as_deref().and_then(charset) })
     }

@@ -184,6 +184,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_every_type_with_its_names() {
+        let page = include_str!("../../../../docs/indexing.md");
+        for (media_type, extensions, names) in TABLE {
+            assert!(page.contains(&format!("`{media_type}`")), "{media_type}");
+            let is_plain = *media_type == PLAIN;
+            for extension in extensions.iter().filter(|_| !is_plain) {
+                assert!(page.contains(&format!("`.{extension}`")), "{extension}");
+            }
+            for name in names.iter().filter(|_| !is_plain) {
+                assert!(page.contains(&format!("`{name}`")), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn what_a_server_writes_is_found() {
         assert_eq!(known("Text/HTML; charset=utf-8"), Some(HTML));
         assert_eq!(known("application/xhtml+xml"), Some(HTML));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::encoding::Encoding;
+use super::media;
 use super::records::{Record, RecordFile, Shape};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +13,9 @@ pub enum Origin {
     File,
     /// A part of a file.
     Record(Record),
-    /// The address that its source is, with what its server said last to tell whether it changed.
-    Url { etag: Option<String>, last_modified: Option<String> },
+    /// The address that its source is, with what its server said last: what it is, and what tells
+    /// whether it changed.
+    Url { media_type: &'static str, etag: Option<String>, last_modified: Option<String> },
     /// Bytes that were handed in; nothing once they are gone.
     Given(Option<Bytes>),
 }
@@ -32,6 +34,7 @@ enum Kept {
         shape: Shape,
     },
     Url {
+        media_type: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         etag: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,13 +56,28 @@ impl Origin {
                 encoding: file.encoding.name().to_owned(),
                 shape: file.shape.clone(),
             },
-            Self::Url { etag, last_modified } => {
-                Kept::Url { etag: etag.clone(), last_modified: last_modified.clone() }
-            }
+            Self::Url { media_type, etag, last_modified } => Kept::Url {
+                media_type: (*media_type).to_owned(),
+                etag: etag.clone(),
+                last_modified: last_modified.clone(),
+            },
             Self::Given(_) => Kept::Given,
         };
         // Nothing in it can fail to be written.
         serde_json::to_string(&kept).unwrap_or_default()
+    }
+
+    /// As it is kept with a document: nothing for a file, which its source names.
+    pub fn kept(&self) -> String {
+        if *self == Self::File { String::new() } else { self.to_json() }
+    }
+
+    /// What a server said of the version that it gave.
+    pub fn etag(&self) -> Option<&str> {
+        match self {
+            Self::Url { etag, .. } => etag.as_deref(),
+            Self::File | Self::Record(_) | Self::Given(_) => None,
+        }
     }
 
     /// What [`to_json`](Self::to_json) wrote; nothing for anything else.
@@ -70,7 +88,9 @@ impl Origin {
                 let file = RecordFile::new(&file, shape, Encoding::named(&encoding)?);
                 (start <= end).then_some(Self::Record(Record { file, start, end, line }))?
             }
-            Kept::Url { etag, last_modified } => Self::Url { etag, last_modified },
+            Kept::Url { media_type, etag, last_modified } => {
+                Self::Url { media_type: media::known(&media_type)?, etag, last_modified }
+            }
             Kept::Given => Self::Given(None),
         })
     }

@@ -147,6 +147,20 @@ fn read_record(found: &Found, record: &Record) -> Result<Contents, ReadError> {
     Ok(Contents { found: found.clone(), bytes: bytes.into(), hash, charset: None })
 }
 
+/// Opens what is a file at this moment: a pipe in its place would keep whoever opens it waiting.
+fn open(path: &str) -> io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // O_NONBLOCK, which means nothing to a file.
+        options.custom_flags(0o4000);
+    }
+    let handle = options.open(path)?;
+    if handle.metadata()?.is_file() { Ok(handle) } else { Err(io::Error::other("it is no file any more")) }
+}
+
 /// Nothing if the file changed while it was read.
 fn read_once(found: &Found, max_file: u64) -> Result<Option<Contents>, ReadError> {
     let path = &found.source;
@@ -154,7 +168,7 @@ fn read_once(found: &Found, max_file: u64) -> Result<Option<Contents>, ReadError
         media_type: found.media_type,
         ..Found::file(path.clone(), metadata)
     };
-    let mut handle = std::fs::File::open(path).map_err(ReadError::Io)?;
+    let mut handle = open(path).map_err(ReadError::Io)?;
     let before = stamped(&handle.metadata().map_err(ReadError::Io)?);
     if max_file < before.size {
         return Err(ReadError::TooLarge { size: before.size, max: max_file });
@@ -195,6 +209,18 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert!(matches!(read(&found(&path), 4, 0), Err(ReadError::TooLarge { size: 5, max: 4 })));
         assert_eq!(&read(&found(&path), 5, 0).unwrap().bytes[..], b"12345");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_became_a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, "12345").unwrap();
+        let found = found(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(matches!(read(&found, 100, 0), Err(ReadError::Io(_))));
     }
 
     #[track_caller]

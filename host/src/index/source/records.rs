@@ -25,8 +25,9 @@ pub(super) use walk::{Seen, walk};
 const USUAL_TEXTS: [&str; 3] = ["text", "content", "body"];
 const USUAL_IDS: [&str; 2] = ["id", "_id"];
 const USUAL_TITLES: [&str; 1] = ["title"];
-/// Names that an error lists.
+/// Names that an error lists, and characters of each.
 const MAX_NAMES: usize = 12;
+const MAX_SHOWN: usize = 60;
 
 /// How files of records are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,7 +167,8 @@ impl Record {
 /// Names as an error lists them.
 fn named<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<&str> = names.collect();
-    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+    let short = |name: &str| name.chars().take(MAX_SHOWN).collect::<String>();
+    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| format!("`{}`", short(name))).collect();
     match names.len().checked_sub(MAX_NAMES) {
         _ if names.is_empty() => "none".to_owned(),
         Some(more @ 1..) => format!("{} and {more} more", shown.join(", ")),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hosts::HostPattern;
 use super::records::RecordOptions;
-use super::{Found, Origin, media};
+use super::{Found, Origin, is_at, media};
 
 /// Characters of the name of what came from standard input, at most.
 const MAX_NAME: usize = 1024;
@@ -105,6 +105,47 @@ impl Root {
         !matches!(self, Self::Standard { bytes: None, .. })
     }
 
+    pub(in crate::index) fn to_json(&self) -> String {
+        // Nothing in it can fail to be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Returns whether a document came from here, as far as its name and the links of earlier walks tell.
+    pub(in crate::index) fn has(&self, source: &str) -> bool {
+        match self {
+            Self::Path { path, linked, .. } => {
+                is_at(source, path) || linked.iter().any(|place| is_at(source, place))
+            }
+            Self::Url { .. } | Self::Standard { .. } => self.source().as_deref() == Some(source),
+        }
+    }
+
+    /// The same place as it is kept, whether it is there any more or not.
+    pub(in crate::index) fn absolute(self) -> Self {
+        match self {
+            Self::Path { path, options, linked } => {
+                let there = Path::new(&path).canonicalize().or_else(|_| std::path::absolute(&path));
+                let path = there.map_or(path, |there| there.to_string_lossy().into_owned());
+                Self::Path { path, options, linked }
+            }
+            other => other,
+        }
+    }
+
+    /// Where it is, as people write it.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Path { path, .. } => path.clone(),
+            Self::Url { url } => url.clone(),
+            Self::Standard { .. } => self.source().unwrap_or_default(),
+        }
+    }
+
+    /// Returns whether both are of one place, whatever their options are.
+    pub(in crate::index) fn is_of_the_place_of(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+
     /// Where it is among the others: files and folders by path, then pages, then what is piped in.
     fn key(&self) -> (u8, String) {
         match self {
@@ -119,14 +160,17 @@ impl Root {
         let source = self.source()?;
         match self {
             Self::Path { .. } | Self::Standard { bytes: None, .. } => None,
-            Self::Url { url } => Some(Found {
-                source,
-                size: 0,
-                // No record has it: a page is always asked for.
-                modified: i64::MAX,
-                media_type: media::of_path(Path::new(url.split('?').next().unwrap_or_default())),
-                origin: Origin::Url { etag: None, last_modified: None },
-            }),
+            Self::Url { url } => {
+                let media_type = media::of_path(Path::new(url.split('?').next().unwrap_or_default()));
+                Some(Found {
+                    source,
+                    size: 0,
+                    // No record has it: a page is always asked for.
+                    modified: i64::MAX,
+                    media_type,
+                    origin: Origin::Url { media_type, etag: None, last_modified: None },
+                })
+            }
             Self::Standard { media_type, bytes: Some(bytes), .. } => {
                 let hash = blake3::hash(bytes);
                 let (stamp, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));

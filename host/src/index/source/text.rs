@@ -7,6 +7,9 @@ use super::kind;
 use super::layout::Layout;
 use crate::document::Span;
 
+/// Characters of an unknown encoding's name that are told.
+const MAX_LABEL: usize = 40;
+
 /// Why bytes are no text. Offsets count bytes of the file, from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -175,7 +178,7 @@ fn said(bytes: &[u8], hints: &Hints<'_>) -> Result<Option<(Says, Encoding)>, Dec
     match Encoding::named(label) {
         Some(encoding) if says == Says::Page && 1 < encoding.width() => Ok(Some((says, Encoding::Utf8))),
         Some(encoding) => Ok(Some((says, encoding))),
-        None => Err(DecodeError::Label { says, label: label.to_owned() }),
+        None => Err(DecodeError::Label { says, label: label.chars().take(MAX_LABEL).collect() }),
     }
 }
 

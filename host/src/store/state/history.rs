@@ -114,8 +114,12 @@ impl IndexState {
             .await
     }
 
-    /// Forgets the roots and runs of a collection that is deleted.
+    /// Forgets the roots and runs of a collection that is deleted, and what
+    /// stopped imports left of it.
     pub async fn forget_history(&self, collection: &str) -> Result<(), StoreError> {
+        for left in self.imports(collection).await? {
+            self.end_import(&left).await?;
+        }
         let (place, collection) = (self.place.clone(), collection.to_owned());
         self.database
             .write(move |transaction| {

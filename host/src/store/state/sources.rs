@@ -27,6 +27,8 @@ pub struct Totals {
     pub n_documents: u64,
     pub n_bytes: u64,
     pub n_tokens: u64,
+    /// Of all that are recorded; those of documents that a stopped run was at work on may not be stored.
+    pub n_points: u64,
 }
 
 /// All of a record, in the order in which `record_from` reads it.
@@ -157,7 +159,7 @@ impl IndexState {
             .read(move |connection| {
                 // Sizes are kept as signed numbers of the same bits: a sum of integers might overflow.
                 let mut statement = connection.prepare_cached(
-                    "SELECT count(*), total(size), total(n_tokens) FROM documents
+                    "SELECT count(*), total(size), total(n_tokens), total(length(points) / 16) FROM documents
                      WHERE place = ?1 AND collection = ?2",
                 )?;
                 let totals = statement.query_row(params![place, collection], |row| {
@@ -165,6 +167,7 @@ impl IndexState {
                         n_documents: row.get::<_, i64>(0)?.cast_unsigned(),
                         n_bytes: row.get::<_, f64>(1)? as u64,
                         n_tokens: row.get::<_, f64>(2)? as u64,
+                        n_points: row.get::<_, f64>(3)? as u64,
                     })
                 })?;
                 Ok(totals)

@@ -166,7 +166,8 @@ async fn what_became_of_the_text_of_a_generation_is_summed() {
     let sum = state.coverage("docs@1").await.unwrap();
     assert_eq!((sum.n_source, sum.n_chunked, sum.n_omitted()), (200, 160, 18));
     assert_eq!(state.coverage("nowhere").await.unwrap(), Coverage::default());
-    let want = Totals { n_documents: 3, n_bytes: 7, n_tokens: 123 };
+    let n_points = 3 * record("/a").points.len() as u64;
+    let want = Totals { n_documents: 3, n_bytes: 7, n_tokens: 123, n_points };
     assert_eq!(state.totals("docs@1").await.unwrap(), want);
     assert_eq!(state.totals("nowhere").await.unwrap(), Totals::default());
 }

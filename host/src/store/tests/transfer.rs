@@ -181,6 +181,10 @@ async fn an_import_that_was_killed_is_not_seen_and_begins_anew() {
     place.import(&lines).await.unwrap();
     assert_eq!(place.points("docs").await, place.points("docs@1").await);
     assert_eq!(place.state.sources("docs@2", "").await.unwrap(), [record()]);
+    // The collection is deleted after one was killed.
+    place.state.begin_import("docs@9").await.unwrap();
+    place.state.forget_history("docs").await.unwrap();
+    assert!(place.state.imports("docs").await.unwrap().is_empty());
     // Killed between the alias and the note that it is done.
     place.state.begin_import("docs@2").await.unwrap();
     place.import(&lines).await.unwrap();

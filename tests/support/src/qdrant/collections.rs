@@ -34,23 +34,9 @@ impl Collections for Shared {
         request: Request<CreateCollection>,
     ) -> Result<Response<CollectionOperationResponse>, Status> {
         let created = request.into_inner();
-        let name = created.collection_name.clone();
-        let mut state = self.lock();
-        check_free(&state, &name)?;
-        if state.aliases.contains_key(&name) {
-            return Err(Status::invalid_argument(format!(
-                "Wrong input: Can't create collection with name {name}. Alias with the same name already exists"
-            )));
-        }
-        let collection = Collection {
-            optimizers: optimizers(created.optimizers_config),
-            metadata: created.metadata.clone(),
-            strict: created.strict_mode_config.clone().or_else(|| state.strict.clone()),
-            created,
-            indexed: Vec::new(),
-            points: Default::default(),
-        };
-        state.collections.insert(name, collection);
+        self.pass().await;
+        self.lock().create(created)?;
+        self.applied().await;
         done(true)
     }
 
@@ -59,9 +45,10 @@ impl Collections for Shared {
         request: Request<DeleteCollection>,
     ) -> Result<Response<CollectionOperationResponse>, Status> {
         let name = request.into_inner().collection_name;
-        let mut state = self.lock();
-        state.aliases.retain(|_, collection| *collection != name);
-        done(state.collections.remove(&name).is_some())
+        self.pass().await;
+        let was_there = self.lock().delete(&name);
+        self.applied().await;
+        done(was_there)
     }
 
     /// All of them or none, as the real one.
@@ -70,32 +57,8 @@ impl Collections for Shared {
         request: Request<ChangeAliases>,
     ) -> Result<Response<CollectionOperationResponse>, Status> {
         self.pass().await;
-        let mut state = self.lock();
-        let mut aliases = state.aliases.clone();
-        for operation in request.into_inner().actions {
-            match operation.action {
-                Some(Action::CreateAlias(create)) => {
-                    let CreateAlias { collection_name: name, alias_name } = &create;
-                    if !state.collections.contains_key(name) {
-                        let missing = format!("Not found: Collection `{name}` doesn't exist!");
-                        return Err(Status::not_found(missing));
-                    }
-                    check_free(&state, alias_name)?;
-                    aliases.insert(create.alias_name, create.collection_name);
-                }
-                Some(Action::RenameAlias(rename)) => {
-                    let missing =
-                        || Status::not_found(format!("Alias {} does not exist!", rename.old_alias_name));
-                    let collection = aliases.remove(&rename.old_alias_name).ok_or_else(missing)?;
-                    aliases.insert(rename.new_alias_name, collection);
-                }
-                Some(Action::DeleteAlias(delete)) => {
-                    aliases.remove(&delete.alias_name);
-                }
-                None => return Err(Status::invalid_argument("an alias operation without an action")),
-            }
-        }
-        state.aliases = aliases;
+        self.lock().change_aliases(request.into_inner().actions)?;
+        self.applied().await;
         done(true)
     }
 
@@ -173,6 +136,63 @@ impl Collections for Shared {
         _: Request<ListShardKeysRequest>,
     ) -> Result<Response<ListShardKeysResponse>, Status> {
         Err(Status::unimplemented("list_shard_keys"))
+    }
+}
+
+impl State {
+    fn create(&mut self, created: CreateCollection) -> Result<(), Status> {
+        let name = created.collection_name.clone();
+        check_free(self, &name)?;
+        if self.aliases.contains_key(&name) {
+            return Err(Status::invalid_argument(format!(
+                "Wrong input: Can't create collection with name {name}. Alias with the same name already exists"
+            )));
+        }
+        let collection = Collection {
+            optimizers: optimizers(created.optimizers_config),
+            metadata: created.metadata.clone(),
+            strict: created.strict_mode_config.clone().or_else(|| self.strict.clone()),
+            created,
+            indexed: Vec::new(),
+            points: Default::default(),
+        };
+        self.collections.insert(name, collection);
+        Ok(())
+    }
+
+    /// Returns whether it was there.
+    fn delete(&mut self, name: &str) -> bool {
+        self.aliases.retain(|_, collection| collection != name);
+        self.collections.remove(name).is_some()
+    }
+
+    fn change_aliases(&mut self, actions: Vec<AliasOperations>) -> Result<(), Status> {
+        let mut aliases = self.aliases.clone();
+        for operation in actions {
+            match operation.action {
+                Some(Action::CreateAlias(create)) => {
+                    let CreateAlias { collection_name: name, alias_name } = &create;
+                    if !self.collections.contains_key(name) {
+                        let missing = format!("Not found: Collection `{name}` doesn't exist!");
+                        return Err(Status::not_found(missing));
+                    }
+                    check_free(self, alias_name)?;
+                    aliases.insert(create.alias_name, create.collection_name);
+                }
+                Some(Action::RenameAlias(rename)) => {
+                    let missing =
+                        || Status::not_found(format!("Alias {} does not exist!", rename.old_alias_name));
+                    let collection = aliases.remove(&rename.old_alias_name).ok_or_else(missing)?;
+                    aliases.insert(rename.new_alias_name, collection);
+                }
+                Some(Action::DeleteAlias(delete)) => {
+                    aliases.remove(&delete.alias_name);
+                }
+                None => return Err(Status::invalid_argument("an alias operation without an action")),
+            }
+        }
+        self.aliases = aliases;
+        Ok(())
     }
 }
 

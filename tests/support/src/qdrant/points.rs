@@ -305,28 +305,37 @@ impl Shared {
         apply: impl FnOnce(&mut State) -> Result<(), Status>,
     ) -> Answer<PointsOperationResponse> {
         self.pass().await;
-        let fault = {
-            let mut state = self.lock();
-            state.writes.push(n_points);
-            state.waits.push(wait.unwrap_or_default());
-            let fault = state.faults.pop_front();
-            match fault {
-                Some(Fault::Unavailable) => return Err(Status::unavailable("the shard is not there")),
-                Some(Fault::Refused) => return Err(Status::invalid_argument("Wrong input: refused")),
-                Some(Fault::Exhausted(seconds)) => return Err(exhausted(seconds)),
-                Some(Fault::ClockRejected) => return applied(UpdateStatus::ClockRejected),
-                Some(Fault::Silent | Fault::AnswerLost | Fault::WaitTimeout) | None => {}
-            }
-            apply(&mut state)?;
-            fault
-        };
+        let fault = self.apply(n_points, wait, apply)?;
+        self.applied().await;
         match fault {
             Some(Fault::AnswerLost) => Err(Status::unavailable("the connection broke")),
             Some(Fault::WaitTimeout) => applied(UpdateStatus::WaitTimeout),
+            Some(Fault::ClockRejected) => applied(UpdateStatus::ClockRejected),
             Some(Fault::Silent) => std::future::pending().await,
             _ if wait == Some(true) => applied(UpdateStatus::Completed),
             _ => applied(UpdateStatus::Acknowledged),
         }
+    }
+
+    /// Returns what is wrong with the answer.
+    fn apply(
+        &self,
+        n_points: usize,
+        wait: Option<bool>,
+        apply: impl FnOnce(&mut State) -> Result<(), Status>,
+    ) -> Result<Option<Fault>, Status> {
+        let mut state = self.lock();
+        state.writes.push(n_points);
+        state.waits.push(wait.unwrap_or_default());
+        let fault = state.faults.pop_front().flatten();
+        match fault {
+            Some(Fault::Unavailable) => return Err(Status::unavailable("the shard is not there")),
+            Some(Fault::Refused) => return Err(Status::invalid_argument("Wrong input: refused")),
+            Some(Fault::Exhausted(seconds)) => return Err(exhausted(seconds)),
+            Some(Fault::ClockRejected) => {}
+            Some(Fault::Silent | Fault::AnswerLost | Fault::WaitTimeout) | None => apply(&mut state)?,
+        }
+        Ok(fault)
     }
 }
 

@@ -256,7 +256,7 @@ fn an_origin_is_kept_and_read_again() {
         let origin = table.found()[0].origin.clone();
         assert_eq!(Origin::from_json(&origin.to_json()), Some(origin));
     }
-    let url = Origin::Url { etag: Some("\"x\"".into()), last_modified: None };
+    let url = Origin::Url { media_type: "text/html", etag: Some("\"x\"".into()), last_modified: None };
     assert_eq!(Origin::from_json(&url.to_json()), Some(url));
     assert_eq!(Origin::from_json("{\"kind\":\"moon\"}"), None);
 }

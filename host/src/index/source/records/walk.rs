@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::script::Script;
 use super::split::{Broken, Raw, Splitter, Units};
-use super::{Record, RecordFile, RecordOptions, Shape, csv, json};
+use super::{MAX_SHOWN, Record, RecordFile, RecordOptions, Shape, csv, json};
 use crate::index::source::encoding::{Assumed, Encoding, Says};
 use crate::index::source::text::DecodeError;
 use crate::index::source::{Found, Item, Limits, Origin, kind, media, modified};
@@ -260,7 +260,7 @@ impl Walk<'_> {
         let (hash, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));
         if let Some(first) = self.ids.insert(u64::from_le_bytes(*hash), line) {
             self.ids.insert(u64::from_le_bytes(*hash), first);
-            let shown: String = id.chars().take(80).collect();
+            let shown: String = id.chars().take(MAX_SHOWN).collect();
             return Err(format!("its id `{shown}` is that of line {first}"));
         }
         // An id that reads like a line's number is marked, so that no two records have one source.

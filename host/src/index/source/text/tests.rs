@@ -1,5 +1,7 @@
 //! Bytes in any encoding, what of them is refused, and the way back to them.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn hints(assumed: Assumed) -> Hints<'static> {
@@ -173,4 +175,25 @@ fn escapes_that_hide_in_ascii_are_read_where_somebody_says_so() {
     assert_eq!(read.text, "こんにちは x");
     let end = read.spans(&[Span::new(0, read.text.len())])[0].end;
     assert_eq!(end, bytes.len());
+}
+
+proptest! {
+    /// GB18030 has all of Unicode, in one, two or four bytes each.
+    #[test]
+    fn any_text_is_found_again_in_an_encoding_of_several_bytes(text in "[a-z\n\\té€ğ海漢🌊\u{100}-\u{2FFF}]{1,40}") {
+        check_legacy("gb18030", &text);
+    }
+
+    #[test]
+    fn any_bytes_are_text_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64), label in 0_usize..6) {
+        let label = ["gbk", "big5", "euc-jp", "shift_jis", "iso-2022-jp", "windows-1254"][label];
+        let assumed = Assumed::Always(Encoding::named(label).unwrap());
+        if let Ok(read) = Text::new(bytes.clone(), &hints(assumed)) {
+            let end = read.spans(&[Span::new(0, read.text.len())])[0].end;
+            prop_assert!(end <= bytes.len());
+            let is_written = String::from_utf8_lossy(&bytes) == read.text;
+            let replaces = read.text.contains(char::REPLACEMENT_CHARACTER);
+            prop_assert!(is_written || !replaces);
+        }
+    }
 }
