@@ -32,7 +32,8 @@ bench: plugins ## Measure plugins, stores, normal clients under abuse, and the g
 	tests/guests/build.sh
 	tests/bench/peers/install.sh
 	tests/bench/languages/build.sh
-	$(CARGO) bench --bench plugin --bench languages --bench plugins_under_load --bench store --bench abuse --bench gateway
+	tests/bench/index/corpus.sh
+	$(CARGO) bench --bench plugin --bench languages --bench plugins_under_load --bench store --bench index --bench abuse --bench gateway
 
 lint: plugins ## Check format, lints and documentation, with warnings as errors
 	$(CARGO) fmt --all --check
