@@ -17,8 +17,6 @@ use crate::store::{IndexState, Speed, StoreError, TextHash};
 
 /// Texts that are embedded to measure a speed that nobody knows yet.
 const SAMPLE: usize = 32;
-/// Records that are looked through at once for what vanished.
-const PAGE: usize = 1024;
 
 /// What a run would do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -97,14 +95,11 @@ impl Plan {
 
     async fn count_vanished(&mut self, run: &Run, sources: &Sources) -> Result<(), StoreError> {
         let mut after = 0;
-        loop {
-            let page = run.state.page(&run.job.collection.name, after, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = *last;
-            let is_gone = |(number, source): (i64, &str)| !run.met.has(number) && sources.contains(source);
-            let all = page.iter().map(|(number, record)| (*number, record.source.as_str()));
-            self.n_removed += all.filter(|each| is_gone(*each)).count();
+        while let Some((last, gone)) = run.vanished(sources, after).await? {
+            after = last;
+            self.n_removed += gone.len();
         }
+        Ok(())
     }
 }
 

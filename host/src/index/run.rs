@@ -25,7 +25,7 @@ use super::sort::{self, Met};
 use super::source::{Item, Sources};
 use super::stage::{Ahead, received};
 use super::{IndexError, Outcome, batch, prepare};
-use crate::store::{IndexState, Store, StoreError};
+use crate::store::{IndexState, SourceRecord, Store, StoreError};
 
 /// Files that a scan finds ahead of what looks at their records.
 const FOUND_AHEAD: usize = 1024;
@@ -83,19 +83,31 @@ impl Run {
             return Ok(());
         }
         let mut after = 0;
-        loop {
-            let page = self.state.page(collection, after, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = *last;
-            let is_gone = |number: &i64, source: &str| !self.met.has(*number) && sources.contains(source);
-            let gone = page.into_iter().filter(|(number, record)| is_gone(number, &record.source));
-            let gone: Vec<_> = gone.map(|(_, record)| record).collect();
+        while let Some((last, gone)) = self.vanished(sources, after).await? {
+            after = last;
             let names: Vec<_> = gone.iter().map(|record| record.source.clone()).collect();
             self.delete_documents(gone).await?;
             for source in names {
                 self.reporter.finished(source, 0, Outcome::Removed).await;
             }
         }
+        Ok(())
+    }
+
+    /// Of the next records after `after`, those of documents under the sources that are there no
+    /// more, with the number to go on from; nothing after the last record.
+    pub(super) async fn vanished(
+        &self,
+        sources: &Sources,
+        after: i64,
+    ) -> Result<Option<(i64, Vec<SourceRecord>)>, StoreError> {
+        let page = self.state.page(&self.job.collection.name, after, PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        let last = *last;
+        let is_gone = |(number, record): &(i64, SourceRecord)| {
+            !self.met.has(*number) && sources.contains(&record.source)
+        };
+        Ok(Some((last, page.into_iter().filter(is_gone).map(|(_, record)| record).collect())))
     }
 }
 
